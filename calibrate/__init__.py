@@ -1,0 +1,1 @@
+"""What one engine step costs on real hardware: measure, fit, profile."""

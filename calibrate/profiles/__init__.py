@@ -1,0 +1,1 @@
+"""Bundled profiles, one JSON file each; every number names its source."""

@@ -1,0 +1,1 @@
+"""Pure decisions: what to admit and where to route."""

@@ -1,0 +1,1 @@
+"""What arrives: read, generate, transform and describe request traces."""
