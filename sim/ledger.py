@@ -1,0 +1,82 @@
+"""The account of a run: one row per request, one run-length row per stretch of equal gaps.
+
+Engines and replicas write here and read nothing back; `sim.result` turns it into answers.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+STATUSES = ("unfinished", "finished", "refused", "failed", "timed_out", "cancelled")
+"""Names of the status codes; a request is unfinished until something else happens to it."""
+UNFINISHED, FINISHED, REFUSED, FAILED, TIMED_OUT, CANCELLED = range(6)
+
+UNSET = -1
+"""An instant that has not come."""
+
+
+class Ledger:
+    """Columns indexed by request id.
+
+    Attributes
+    ----------
+    admitted_ps, first_token_ps, finished_ps : array of int
+        Instants [ps], ``UNSET`` until they come.  Released by the policy; first and last token.
+    status : bytearray
+        Codes of ``STATUSES``.
+    submitted, demoted : bytearray
+        Flags: the request arrived before the run ended; a policy made it best effort.
+    replica : array of int
+        Where it ran, -1 for nowhere.
+    preemptions : array of int
+        How often it was preempted.
+    reason : dict of int to str
+        Why a request was refused.
+    """
+
+    __slots__ = (
+        "admitted_ps",
+        "demoted",
+        "finished_ps",
+        "first_token_ps",
+        "preemptions",
+        "reason",
+        "replica",
+        "status",
+        "submitted",
+    )
+
+    def __init__(self, requests: int) -> None:
+        unset = array("q", [UNSET])
+        self.admitted_ps = unset * requests
+        self.first_token_ps = unset * requests
+        self.finished_ps = unset * requests
+        self.status = bytearray(requests)
+        self.submitted = bytearray(requests)
+        self.demoted = bytearray(requests)
+        self.replica = array("h", [-1]) * requests
+        self.preemptions = array("i", [0]) * requests
+        self.reason: dict[int, str] = {}
+
+
+class ReplicaLedger:
+    """What one replica's engine did.
+
+    Attributes
+    ----------
+    gaps : array of int
+        Inter-token gaps as rows of five: instant at which the first gap of the row ends [ps], that
+        gap [ps], increase of the gap from step to step [ps], steps, tokens per step.
+    busy_ps : array of int
+        Busy periods as pairs: start, end [ps].
+    peak_batch, peak_prefill_tokens : int
+        Largest running set and largest number of prompt tokens in one step.
+    """
+
+    __slots__ = ("busy_ps", "gaps", "peak_batch", "peak_prefill_tokens")
+
+    def __init__(self) -> None:
+        self.gaps = array("q")
+        self.busy_ps = array("q")
+        self.peak_batch = 0
+        self.peak_prefill_tokens = 0

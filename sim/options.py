@@ -1,0 +1,157 @@
+"""Options of one run, checked once; the names are vLLM's where vLLM has the word."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from policies.protocol import PS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Discipline = Literal["prefill-first", "chunked"]
+GOODPUT_KEYS = ("ttft", "tpot", "e2el")
+DEFAULT_MAX_NUM_SEQS = 256
+LONGEST_S = 9.0e6
+"""Instants are 63-bit picoseconds: about 106 days."""
+
+
+class OptionError(ValueError):
+    """A run option that cannot be meant: one line with the name, the value and what is expected."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a trace on a replica.
+
+    Attributes
+    ----------
+    max_num_seqs : int or None
+        Largest running set; None is the policy's own, or 256.
+    max_num_batched_tokens : int
+        Token budget of a step.
+    max_model_len : int or None
+        Longer requests (prompt + output tokens) are refused.
+    block_size : int
+        Tokens of a KV block.
+    kv_tokens : int or None
+        KV capacity in tokens; None is the profile's.
+    discipline : {"prefill-first", "chunked"} or None
+        How prompts and decodes share steps; None is the profile's.
+    client_overhead_s : float or None
+        Round trip added to TTFT and E2E; None is the profile's.
+    until_s : float or None
+        Stop the clock here [s of the trace]; later arrivals are not submitted.
+    warmup_s : float
+        Requests that arrive earlier are simulated but left out of the summary [s of the trace].
+    jitter_cv : float
+        Coefficient of variation of the factor on each segment's step time; 0 is none.
+    goodput_ms : mapping or None
+        Limits by ``ttft``, ``tpot``, ``e2el`` [ms], as in vLLM; they replace the SLA in `met`.
+    """
+
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int = 2048
+    max_model_len: int | None = None
+    block_size: int = 16
+    kv_tokens: int | None = None
+    discipline: Discipline | None = None
+    client_overhead_s: float | None = None
+    until_s: float | None = None
+    warmup_s: float = 0.0
+    jitter_cv: float = 0.0
+    goodput_ms: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        for name in (
+            "max_num_seqs",
+            "max_num_batched_tokens",
+            "max_model_len",
+            "block_size",
+            "kv_tokens",
+        ):
+            value = getattr(self, name)
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int) or value < 1
+            ):
+                raise OptionError(f"{name}={value!r}: expected a whole number of at least 1")
+        for name in ("client_overhead_s", "until_s", "warmup_s", "jitter_cv"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and 0 <= value < LONGEST_S):
+                raise OptionError(f"{name}={value!r}: expected a number from 0 to {LONGEST_S:g}")
+        if self.discipline is not None and self.discipline not in get_args(Discipline):
+            raise OptionError(
+                f"discipline={self.discipline!r}: expected {' or '.join(get_args(Discipline))}"
+            )
+        if self.until_s is not None and self.until_s <= self.warmup_s:
+            raise OptionError(
+                f"until_s={self.until_s:g} is not after warmup_s={self.warmup_s:g}: "
+                "nothing would be measured"
+            )
+        if self.goodput_ms is not None:
+            _check_goodput(self.goodput_ms)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_goodput(limits: Mapping[str, float]) -> None:
+    if not limits:
+        raise OptionError(f"goodput_ms is empty: expected limits for {', '.join(GOODPUT_KEYS)}")
+    for key, limit in limits.items():
+        if key not in GOODPUT_KEYS:
+            raise OptionError(f"goodput limit {key!r}: expected one of {', '.join(GOODPUT_KEYS)}")
+        if not (_is_number(limit) and limit > 0):
+            raise OptionError(f"goodput limit {key}:{limit}: expected milliseconds above 0")
+
+
+def to_ps(seconds: float) -> int:
+    """Seconds to the nearest picosecond."""
+    return round(seconds * PS_PER_S)
+
+
+@dataclass(frozen=True)
+class EngineLimits:
+    """What one replica's engine may hold, resolved from options, policy and profile.
+
+    Attributes
+    ----------
+    discipline : {"prefill-first", "chunked"}
+        How prompts and decodes share steps.
+    max_num_seqs : int
+        Seats of the running set.
+    max_num_batched_tokens : int
+        Token budget of a step.
+    blocks : int
+        KV blocks.
+    block_size : int
+        Tokens of a block.
+    watermark : int
+        Blocks that admission leaves free: 1 % under prefill-first, none under chunked.
+    """
+
+    discipline: Discipline
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    blocks: int
+    block_size: int
+
+    def __post_init__(self) -> None:
+        if self.discipline == "chunked" and self.max_num_batched_tokens < self.max_num_seqs:
+            raise OptionError(
+                f"max_num_batched_tokens={self.max_num_batched_tokens} is less than "
+                f"max_num_seqs={self.max_num_seqs}: under chunked every decode takes one token of "
+                "the budget; raise the one or lower the other"
+            )
+        if self.blocks < 1:
+            raise OptionError(
+                f"the KV cache holds no block of {self.block_size} tokens: raise kv_tokens"
+            )
+
+    @property
+    def watermark(self) -> int:
+        """Blocks that admission leaves free."""
+        return self.blocks // 100 if self.discipline == "prefill-first" else 0
