@@ -1,0 +1,59 @@
+# make demo | test | lint | bench: each makes the virtual environment it needs.
+# Needs only Python 3.11 to 3.13, make and git. Another Python: make test PYTHON=python3.12
+
+PYTHON ?= python3
+ENVS ?= .
+PYTEST_ARGS ?= -n auto
+
+APP := $(ENVS)/.venv
+TEST := $(ENVS)/.venv-test
+LINT := $(ENVS)/.venv-lint
+FIGURE := out/saber-compare.png
+
+.PHONY: help demo test lint bench format clean python
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    compare SABER with ten static batch sizes; writes $(FIGURE)"
+	@echo "make test    run the tests"
+	@echo "make lint    ruff, mypy --strict, import-linter"
+	@echo "make bench   measure the simulator's speed"
+	@echo "make format  let ruff format the code"
+	@echo "make clean   remove the virtual environments and what was built"
+
+demo: $(APP)/.done
+	$(APP)/bin/saber compare --figure $(FIGURE)
+	@echo "The figure is $(FIGURE). Next: $(APP)/bin/saber --help"
+
+test: $(TEST)/.done
+	$(TEST)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(LINT)/.done
+	$(LINT)/bin/ruff check
+	$(LINT)/bin/ruff format --check
+	$(LINT)/bin/mypy
+	$(LINT)/bin/lint-imports
+
+bench: $(APP)/.done
+	$(APP)/bin/python tests/bench.py
+
+format: $(LINT)/.done
+	$(LINT)/bin/ruff check --fix
+	$(LINT)/bin/ruff format
+
+clean:
+	rm -rf $(APP) $(TEST) $(LINT) build dist out *.egg-info
+
+# A stamp, so that a second call installs nothing unless the dependencies changed.
+$(APP)/.done: EXTRAS :=
+$(TEST)/.done: EXTRAS := [test]
+$(LINT)/.done: EXTRAS := [lint]
+$(APP)/.done $(TEST)/.done $(LINT)/.done: pyproject.toml | python
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.$(EXTRAS)'
+	@touch $@
+
+python:
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); \
+	sys.exit(None if ok else "sabersim needs Python 3.11 to 3.13, but $(PYTHON) is %d.%d; \
+	name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12" % sys.version_info[:2])'
