@@ -1,0 +1,217 @@
+"""One replica's engine, one step after another: what the leaping engine must agree with.
+
+Every sequence counts its own tokens and every sum is added up anew at every step.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from policies.protocol import Running
+from sim.ledger import FINISHED, UNSET
+
+if TYPE_CHECKING:
+    from sim.spec import ReplicaSpec
+
+
+@dataclass(eq=False, slots=True)
+class _Sequence:
+    """A request in the engine."""
+
+    id: int
+    prompt_tokens: int
+    output_tokens: int
+    generated: int = 0
+    prefilled: int = 0
+    """Tokens of the present prefill that are done."""
+    token_ps: int = UNSET
+    """When its last token came."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that a prefill computes, and that a decode step attends to and must store."""
+        return self.prompt_tokens + self.generated
+
+
+class _Step(NamedTuple):
+    """A step in flight: sequences it decodes, and chunks of prompts with their tokens."""
+
+    end_ps: int
+    decodes: list[_Sequence]
+    chunks: list[tuple[_Sequence, int]]
+
+
+class StepEngine:
+    """One replica's continuous batching; every sequence is in exactly one of the three lists."""
+
+    def __init__(self, spec: ReplicaSpec) -> None:
+        self.spec = spec
+        self.limits = spec.limits
+        self.waiting: list[_Sequence] = []
+        self.prefilling: list[_Sequence] = []  # between two steps at most one, partial
+        self.decoding: list[_Sequence] = []  # in admission order
+        self.step: _Step | None = None
+        self.factor = 1.0
+        self.keep_factor = False
+
+    def running(self, now_ps: int) -> tuple[Running, ...]:
+        """Return who holds a seat (see `policies.protocol.EngineState`)."""
+        seated = self.decoding + self.prefilling
+        return tuple(Running(seq.id, seq.prompt_tokens, seq.generated) for seq in seated)
+
+    def waiting_ids(self) -> tuple[int, ...]:
+        """Return who waits for a seat (see `policies.protocol.EngineState`)."""
+        return tuple(seq.id for seq in self.waiting)
+
+    def release(self, request_id: int) -> None:
+        """Put a request at the end of the waiting queue."""
+        prompt, output = self.spec.prompt_tokens[request_id], self.spec.output_tokens[request_id]
+        self.waiting.append(_Sequence(request_id, prompt, output))
+
+    # Execute and account: the step that ends.
+
+    def complete(self, now_ps: int) -> list[int]:
+        """End the step in flight, if there is one; return who finished, ascending."""
+        if self.step is None:
+            return []
+        _, decodes, chunks = self.step
+        self.step = None
+        gain = list(decodes)
+        for seq, tokens in chunks:
+            seq.prefilled += tokens
+            if seq.prefilled == seq.tokens:
+                self.prefilling.remove(seq)
+                self.decoding.append(seq)
+                gain.append(seq)
+        self.account_tokens(gain, now_ps)
+        finished = [seq for seq in gain if seq.generated == seq.output_tokens]
+        for seq in finished:
+            self.decoding.remove(seq)
+            self.keep_factor = False
+            self.spec.ledger.finished_ps[seq.id] = now_ps
+            self.spec.ledger.status[seq.id] = FINISHED
+        account = self.spec.account
+        account.peak_batch = max(account.peak_batch, len(self.decoding))
+        return sorted(seq.id for seq in finished)
+
+    def account_tokens(self, gain: list[_Sequence], now_ps: int) -> None:
+        """Give each sequence its token and write down when it came."""
+        gaps: Counter[int] = Counter()
+        for seq in gain:
+            if seq.generated:
+                gaps[now_ps - seq.token_ps] += 1
+            else:
+                self.spec.ledger.first_token_ps[seq.id] = now_ps
+            seq.generated += 1
+            seq.token_ps = now_ps
+        for gap_ps, count in gaps.items():
+            self.spec.account.gaps.extend((now_ps, gap_ps, 0, 1, count))
+
+    # Decide: the step that begins.
+
+    def form(self, now_ps: int) -> None:
+        """Start the next step, or go idle if there is nothing to do."""
+        if self.limits.discipline == "chunked":
+            decodes, chunks = self.choose_chunked()
+        else:
+            decodes, chunks = self.choose_prefill_first()
+        account = self.spec.account
+        busy = len(account.busy_ps) % 2 == 1  # a period is open
+        if decodes or chunks:
+            duration_ps = self.duration_ps(decodes, chunks)
+            self.step = _Step(now_ps + duration_ps, decodes, chunks)
+            prefill_tokens = sum(tokens for _, tokens in chunks)
+            account.peak_prefill_tokens = max(account.peak_prefill_tokens, prefill_tokens)
+        elif self.waiting or self.prefilling or self.decoding:
+            raise RuntimeError(f"replica {self.spec.index} has work that fits in no step")
+        if busy != (self.step is not None):
+            account.busy_ps.append(now_ps)
+
+    def choose_prefill_first(self) -> tuple[list[_Sequence], list[tuple[_Sequence, int]]]:
+        """Whole prompts while they fit; without any, a decode of the whole running set."""
+        room = self.limits.blocks - self.limits.watermark
+        room -= sum(self.blocks(seq.tokens - 1) for seq in self.decoding)
+        budget = self.limits.max_num_batched_tokens
+        chunks: list[tuple[_Sequence, int]] = []
+        while self.waiting and len(self.decoding) + len(chunks) < self.limits.max_num_seqs:
+            seq = self.waiting[0]
+            too_many = seq.tokens > budget and chunks  # too long for any step: it goes alone
+            if too_many or self.blocks(seq.tokens) > room:
+                break
+            self.waiting.pop(0)
+            self.prefilling.append(seq)
+            chunks.append((seq, seq.tokens))
+            budget -= seq.tokens
+            room -= self.blocks(seq.tokens)
+        if chunks:
+            return [], chunks
+        self.preempt()
+        return list(self.decoding), []
+
+    def choose_chunked(self) -> tuple[list[_Sequence], list[tuple[_Sequence, int]]]:
+        """Decode the whole running set, and chunks of prompts in what the budget leaves."""
+        if self.preempt():
+            return list(self.decoding), []
+        room = self.limits.blocks - self.blocks_needed()
+        budget = self.limits.max_num_batched_tokens - len(self.decoding)
+        chunks: list[tuple[_Sequence, int]] = []
+        for seq in self.prefilling + self.waiting:
+            seated = seq in self.prefilling
+            seats = self.limits.max_num_seqs - len(self.decoding) - len(self.prefilling)
+            tokens = min(seq.tokens - seq.prefilled, budget)
+            more = self.blocks(seq.prefilled + tokens) - self.blocks(seq.prefilled)
+            # A prompt is left partial only if it uses up the budget, so at most one is.
+            if tokens == 0 or more > room or not (seated or seats):
+                break
+            if not seated:
+                self.waiting.remove(seq)
+                self.prefilling.append(seq)
+            chunks.append((seq, tokens))
+            budget -= tokens
+            room -= more
+        return list(self.decoding), chunks
+
+    def preempt(self) -> bool:
+        """Send the last admitted back to wait until a decode step fits; return if any was."""
+        preempted = False
+        while self.decoding and self.blocks_needed() > self.limits.blocks:
+            seq = (self.prefilling or self.decoding).pop()
+            seq.prefilled = 0
+            self.waiting.insert(0, seq)
+            self.spec.ledger.preemptions[seq.id] += 1
+            self.keep_factor = False
+            preempted = True
+        return preempted
+
+    def blocks_needed(self) -> int:
+        """Blocks that a decode of the running set needs, with those the partial prompt holds."""
+        need = sum(self.blocks(seq.tokens) for seq in self.decoding)
+        return need + sum(self.blocks(seq.prefilled) for seq in self.prefilling)
+
+    def blocks(self, tokens: int) -> int:
+        """Blocks that store so many tokens of one sequence."""
+        return -(-tokens // self.limits.block_size)
+
+    def duration_ps(self, decodes: list[_Sequence], chunks: list[tuple[_Sequence, int]]) -> int:
+        """Time of a step, with the jitter of its segment."""
+        if self.spec.jitter is not None and not self.keep_factor:
+            self.factor = self.spec.jitter()
+        self.keep_factor = not chunks
+        costs, batch = self.spec.costs, len(decodes)
+        context = sum(seq.tokens for seq in decodes)
+        if chunks:
+            prefill = sum(tokens for _, tokens in chunks)
+            attention2 = sum(tokens * (2 * seq.prefilled + tokens) for seq, tokens in chunks)
+            cost_ps = costs.mixed_ps(batch, context, prefill, attention2)
+            return cost_ps if self.spec.jitter is None else round(cost_ps * self.factor)
+        fixed_ps, context_ps = costs.decode_fixed_ps[batch], costs.decode_context_ps[batch]
+        if self.spec.jitter is not None:
+            fixed_ps, context_ps = round(fixed_ps * self.factor), round(context_ps * self.factor)
+        return max(1, fixed_ps + context_ps * context)
+
+    def stop(self, until_ps: int) -> None:
+        """Close the busy period that is open when the run stops."""
+        if self.step is not None:
+            self.spec.account.busy_ps.append(until_ps)
