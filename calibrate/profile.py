@@ -1,0 +1,325 @@
+"""A profile: what an engine's steps cost on one device for one model, and how well it is known."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from calibrate.schema import (
+    Pairs,
+    ProfileError,
+    block,
+    free_block,
+    integer,
+    iso_date,
+    json_text,
+    nearest,
+    number,
+    one_of,
+    pairs,
+    parse_json,
+    plain,
+    sequence,
+    text,
+    token_range,
+    wrong,
+)
+from calibrate.steptime import StepCost
+from calibrate.unloaded import unloaded_s
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["FitError", "Profile", "ProfileError", "bundled_profiles", "load_profile"]
+
+SCHEMA_VERSION = 1
+METHODS = ("published-fit", "torch", "endpoint", "imported", "roofline", "simulated")
+DISCIPLINES = ("prefill-first", "chunked")
+FIT_REGIONS = ("decode", "prefill", "chunk", "mixed")
+MEASURED = ("batch", "prefill_tokens", "context_tokens")
+_REQUIRED = ("schema_version", "name", "method", "discipline", "kv_tokens", "kv_source",
+             "engine_overhead_s", "cost")  # fmt: skip
+_FREE = ("model", "device", "software", "provenance")
+_OPTIONAL = (*_FREE, "date", "sources", "client_overhead_s", "measured", "fit", "speed_points",
+             "raw")  # fmt: skip
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class FitError:
+    """How far a fitted cost is from measured points: absolute errors in percent."""
+
+    mape: float
+    p95: float
+    max: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The cost model of one engine on one device for one model.
+
+    Parameters
+    ----------
+    name : str
+    method : str
+        How the numbers were found, one of `METHODS`.
+    cost : StepCost
+        Seconds of one engine step.
+    kv_tokens : int
+        Tokens the KV cache holds.
+    kv_source : str
+        How that was found; a text that begins with "assumed" marks an assumption.
+    discipline : str
+        How the engine forms its steps: "prefill-first" or "chunked".
+    client_overhead_s : float
+        Seconds between client and engine, added once to every request's latency.
+    speed_points : tuple of (load, tokens_per_s), optional
+        Generation speed of one request while `load` run together, as measured: the data of
+        SABER's estimators, never step times (they include the stalls of other prompts).
+    measured_batch, measured_prefill_tokens, measured_context_tokens : (low, high), optional
+        What the numbers cover: sequences in a decode step, prompt tokens in a prefill step,
+        context tokens of one sequence.
+    mean_context_tokens : float, optional
+        A sequence's mean context over its decode steps in the trace at hand. A hint for speeds
+        derived from step costs; not part of the file.
+    date : str
+        ISO date of the measurement or the fit; may be empty.
+    model, device, software, provenance : mapping
+        Free-form JSON objects.
+    sources : mapping of str to str
+        For a number (by its place in the file, as "cost.decode.step_s") where it came from.
+    fit : mapping
+        `fit["held_out" | "in_sample"][region]` is a `FitError`; regions are `FIT_REGIONS`.
+    raw : tuple of mapping
+        The raw measurements, one JSON object for each point of the grid; may be empty.
+
+    Raises
+    ------
+    ProfileError
+        With the place in the file, the value, and what was expected.
+    """
+
+    name: str
+    method: str
+    cost: StepCost
+    kv_tokens: int
+    kv_source: str
+    discipline: str
+    client_overhead_s: float = 0.0
+    speed_points: Pairs | None = None
+    measured_batch: Range | None = None
+    measured_prefill_tokens: Range | None = None
+    measured_context_tokens: Range | None = None
+    mean_context_tokens: float | None = None
+    date: str = ""
+    # The hash leaves out what cannot be hashed; equality compares it all the same.
+    model: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    device: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    software: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    provenance: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    sources: Mapping[str, str] = field(default_factory=dict, hash=False)
+    fit: Mapping[str, Mapping[str, FitError]] = field(default_factory=dict, hash=False)
+    raw: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+
+    def __post_init__(self) -> None:
+        text("name", self.name)
+        one_of("method", self.method, METHODS)
+        one_of("discipline", self.discipline, DISCIPLINES)
+        integer("kv_tokens", self.kv_tokens, at_least=1)
+        text("kv_source", self.kv_source)
+        number("client_overhead_s", self.client_overhead_s, at_least=0)
+        if self.mean_context_tokens is not None:
+            number("mean_context_tokens", self.mean_context_tokens, at_least=0)
+        if self.speed_points is not None:
+            pairs("speed_points", self.speed_points)
+            if not self.speed_points:
+                raise wrong("speed_points", self.speed_points, "points, or no such key")
+        for key in MEASURED:
+            if getattr(self, f"measured_{key}") is not None:
+                token_range(f"measured.{key}", getattr(self, f"measured_{key}"))
+        if self.date:
+            iso_date("date", self.date)
+        for key in _FREE:
+            free_block(key, getattr(self, key))
+        for key, source in free_block("sources", self.sources).items():
+            text(f"sources.{key}", source)
+
+    @property
+    def engine_overhead_s(self) -> float | None:
+        """Seconds the serving engine adds to every step; None = unknown ("kernel-only")."""
+        return self.cost.engine_overhead_s
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """The warnings that every result made with this profile carries."""
+        found = []
+        if self.method == "roofline":
+            found.append("roofline: the step costs are an analytic estimate, nobody measured them")
+        if self.method == "simulated":
+            found.append("simulated: the step costs come from a simulation, not from hardware")
+        if self.engine_overhead_s is None:
+            found.append("kernel-only: the serving engine's own time per step is not included")
+        if self.kv_source.startswith("assumed"):
+            found.append(f"the KV capacity of {self.kv_tokens} tokens is assumed, not measured")
+        return tuple(found)
+
+    def unloaded_s(
+        self,
+        prompt_tokens: ArrayLike,
+        output_tokens: ArrayLike,
+        max_num_batched_tokens: int = 2048,
+    ) -> NDArray[np.float64]:
+        """Return the end-to-end seconds of a request that is alone on an idle engine.
+
+        `calibrate.unloaded.unloaded_s` with this profile's cost, discipline and client overhead.
+        """
+        return unloaded_s(
+            self.cost,
+            self.discipline,
+            prompt_tokens,
+            output_tokens,
+            max_num_batched_tokens,
+            self.client_overhead_s,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the profile as JSON values; `from_dict` makes an equal profile of them."""
+        data: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
+        data |= {"name": self.name, "method": self.method, "date": self.date}
+        data |= {key: dict(getattr(self, key)) for key in (*_FREE, "sources")}
+        data |= {"discipline": self.discipline, "kv_tokens": self.kv_tokens}
+        data |= {"kv_source": self.kv_source, "engine_overhead_s": self.engine_overhead_s}
+        data |= {"client_overhead_s": self.client_overhead_s, "cost": self.cost.to_dict()}
+        data["fit"] = {
+            sample: {region: asdict(error) for region, error in regions.items()}
+            for sample, regions in self.fit.items()
+        }
+        ranges = {key: getattr(self, f"measured_{key}") for key in MEASURED}
+        data["measured"] = {key: list(value) for key, value in ranges.items() if value}
+        if self.speed_points is not None:
+            data["speed_points"] = [[plain(load), speed] for load, speed in self.speed_points]
+        data["raw"] = [dict(point) for point in self.raw]
+        return data
+
+    @classmethod
+    def from_dict(cls, data: object, where: str = "profile") -> Profile:
+        """Return the profile in JSON values `data`.
+
+        Raises
+        ------
+        ProfileError
+            `where`, the place in the data, the value, and what was expected, in one line.
+        """
+        try:
+            return _from_dict(data)
+        except ProfileError as error:
+            raise ProfileError(f"{where}: {error}") from None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the profile as a JSON file; ProfileError when that is not possible."""
+        try:
+            Path(path).write_text(json_text(self.to_dict()) + "\n", encoding="utf-8")
+        except (OSError, TypeError, ValueError) as error:
+            raise ProfileError(f"{os.fspath(path)}: cannot save the profile: {error}") from None
+
+
+def bundled_profiles() -> tuple[str, ...]:
+    """Return the names of the profiles that come with the package, sorted."""
+    files = resources.files("calibrate.profiles").iterdir()
+    return tuple(sorted(f.name.removesuffix(".json") for f in files if f.name.endswith(".json")))
+
+
+def load_profile(name_or_path: str | os.PathLike[str]) -> Profile:
+    """Return a bundled profile by its name, or the one in a JSON file.
+
+    A text that is no bundled name is a path; a PathLike always is one.
+
+    Raises
+    ------
+    ProfileError
+        For an unknown name, an unreadable file, or a profile that is wrong, in one line.
+    """
+    given = os.fspath(name_or_path)
+    names = bundled_profiles() if isinstance(name_or_path, str) else ()
+    if given in names:
+        source = resources.files("calibrate.profiles").joinpath(f"{given}.json")
+        return Profile.from_dict(parse_json(source.read_text("utf-8")), where=given)
+    looks_like_path = given.endswith(".json") or len(Path(given).parts) > 1
+    if names and not looks_like_path and not Path(given).is_file():
+        raise ProfileError(
+            f"there is no profile {given!r}, expected the path of a JSON file or one of "
+            f"{', '.join(names)}{nearest(given, names)}"
+        )
+    try:
+        content = Path(given).read_text("utf-8-sig")
+    except OSError as error:
+        raise ProfileError(f"{given}: cannot read the profile: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ProfileError(f"{given}: not a JSON file: it is not UTF-8 text") from None
+    try:
+        data = parse_json(content)
+    except ProfileError as error:
+        raise ProfileError(f"{given}: {error}") from None
+    return Profile.from_dict(data, where=given)
+
+
+def _from_dict(data: object) -> Profile:
+    # The version first: a newer file may well have keys that are unknown here.
+    if isinstance(data, dict) and "schema_version" in data:
+        version = integer("schema_version", data["schema_version"], at_least=1)
+        if version > SCHEMA_VERSION:
+            raise ProfileError(
+                f"schema_version is {version}, this version of sabersim reads "
+                f"{SCHEMA_VERSION}: update sabersim"
+            )
+    top = block("", data, required=_REQUIRED, optional=_OPTIONAL)
+    overhead_s = top["engine_overhead_s"]
+    if overhead_s is not None:
+        overhead_s = number("engine_overhead_s", overhead_s, at_least=0)
+    measured = block("measured", top.get("measured", {}), optional=MEASURED)
+    raw = sequence("raw", top.get("raw", []), "a list of JSON objects")
+    points = top.get("speed_points")
+    return Profile(
+        name=top["name"],
+        method=top["method"],
+        cost=StepCost.from_dict(top["cost"], overhead_s),
+        kv_tokens=top["kv_tokens"],
+        kv_source=top["kv_source"],
+        discipline=top["discipline"],
+        client_overhead_s=number(
+            "client_overhead_s", top.get("client_overhead_s", 0.0), at_least=0
+        ),
+        speed_points=None if points is None else pairs("speed_points", points),
+        date=top.get("date", ""),
+        fit=_fit(top.get("fit", {})),
+        raw=tuple(free_block(f"raw[{i}]", point) for i, point in enumerate(raw)),
+        **{f"measured_{key}": _range(measured.get(key)) for key in MEASURED},
+        **{key: top.get(key, {}) for key in (*_FREE, "sources")},
+    )
+
+
+def _range(value: Any) -> Any:
+    """Return a JSON list as a tuple; what else it may be is checked by `Profile`."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _fit(data: object) -> dict[str, dict[str, FitError]]:
+    """Return the `fit` block as `FitError`s by sample and region."""
+    keys = ("mape", "p95", "max")
+    result: dict[str, dict[str, FitError]] = {}
+    for sample, regions in block("fit", data, optional=("held_out", "in_sample")).items():
+        path = f"fit.{sample}"
+        result[sample] = {}
+        for region, errors in block(path, regions, optional=FIT_REGIONS).items():
+            here = f"{path}.{region}"
+            values = block(here, errors, required=keys)
+            numbers = (number(f"{here}.{key}", values[key], at_least=0) for key in keys)
+            result[sample][region] = FitError(*numbers)
+    return result
