@@ -155,8 +155,9 @@ class Choice(NamedTuple):
     refuse : sequence of int
         Ids to turn away for good.
     wake_ps : int
-        Next instant [ps] at which to be evaluated even if nothing happens, later than now.  Every
-        choice replaces the timer of the one before; ``NEVER_PS`` means none.
+        Next instant [ps] at which to be evaluated even if nothing happens: later than now, or now
+        when chosen at an arrival.  Every choice replaces the timer of the one before;
+        ``NEVER_PS`` means none.
     """
 
     release: Sequence[int] = ()

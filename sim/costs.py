@@ -24,7 +24,7 @@ class StepCosts:
     """
 
     __slots__ = (
-        "_attention_ps_per_token2",
+        "_attention_token2_ps",
         "_cost",
         "_marginal",
         "_prefill",
@@ -36,7 +36,7 @@ class StepCosts:
         self._cost = cost
         self._prefill: dict[int, int] = {}
         self._marginal: dict[int, int] = {}
-        self._attention_ps_per_token2 = cost.attention_s_per_token2 * PS_PER_S
+        self._attention_token2_ps = cost.attention_token2_s * PS_PER_S
         self.decode_fixed_ps = [0]
         self.decode_context_ps = [0]
         for batch in range(1, max_num_seqs + 1):
@@ -59,8 +59,8 @@ class StepCosts:
         if cost_ps is None:
             cost_ps = round(self._cost.prefill_s(tokens) * PS_PER_S)
             self._prefill[tokens] = cost_ps
-        if self._attention_ps_per_token2:
-            cost_ps += round(self._attention_ps_per_token2 * (attention2 / 2))
+        if self._attention_token2_ps:
+            cost_ps += round(self._attention_token2_ps * (attention2 / 2))
         return cost_ps
 
     def mixed_ps(self, batch: int, context_tokens: int, tokens: int, attention2: int) -> int:
@@ -74,8 +74,8 @@ class StepCosts:
         if cost_ps is None:
             cost_ps = round(self._cost.marginal_prefill_s(tokens) * PS_PER_S)
             self._marginal[tokens] = cost_ps
-        if self._attention_ps_per_token2:
-            cost_ps += round(self._attention_ps_per_token2 * (attention2 / 2))
+        if self._attention_token2_ps:
+            cost_ps += round(self._attention_token2_ps * (attention2 / 2))
         return (
             cost_ps + self.decode_fixed_ps[batch] + self.decode_context_ps[batch] * context_tokens
         )

@@ -1,0 +1,75 @@
+"""A plain function as a policy: it is shown a view and returns the requests to release."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from policies.protocol import Choice, Pending, PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import numpy as np
+
+    from calibrate.profile import Profile
+    from policies.protocol import View
+
+
+@dataclass(frozen=True)
+class FunctionPolicy:
+    """Keeps a queue for a function that has none of its own.
+
+    Attributes
+    ----------
+    function : callable
+        Takes a `View` whose ``queue`` holds the requests not yet released, oldest first, and
+        returns a `Choice`, or the requests (or ids) to release, or None for none.
+    label : str
+        How the policy is named in results.
+    """
+
+    function: Callable[[View], Any]
+    label: str
+
+    def start(self, rng: np.random.Generator, profile: Profile) -> QueuedFunction:
+        """Return a decider with an empty queue."""
+        return QueuedFunction(self.function, self.label)
+
+
+class QueuedFunction:
+    """Shows the function its queue and keeps the queue in line with its choices."""
+
+    __slots__ = ("_function", "_label", "_queue")
+
+    def __init__(self, function: Callable[[View], Any], label: str) -> None:
+        self._function = function
+        self._label = label
+        self._queue: dict[int, Pending] = {}
+
+    def decide(self, view: View) -> Choice:
+        """Return what the function chose."""
+        queue = self._queue
+        if view.arrived is not None:
+            queue[view.arrived.id] = view.arrived
+        view.queue = tuple(queue.values())
+        answer = self._function(view)
+        choice = answer if isinstance(answer, Choice) else Choice(self._ids(answer))
+        for request in (*choice.release, *choice.refuse):
+            if queue.pop(request, None) is None:
+                raise PolicyError(
+                    f"policy {self._label} chose request {request}, which is not in view.queue: "
+                    "return requests from the queue, each once"
+                )
+        return choice
+
+    def _ids(self, answer: Iterable[Pending | int] | None) -> list[int]:
+        if answer is None:
+            return []
+        try:
+            return [item.id if isinstance(item, Pending) else int(item) for item in answer]
+        except (TypeError, ValueError):
+            raise PolicyError(
+                f"policy {self._label} returned {answer!r}: expected a Choice, or the requests "
+                "(or ids) to release, or None"
+            ) from None

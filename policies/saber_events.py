@@ -1,0 +1,133 @@
+"""SABER evaluated whenever something happens."""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from policies.protocol import NEVER_PS, Choice
+from policies.saber_terms import demotion_ps, required_speed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+
+    from policies.protocol import Pending, View
+    from policies.saber_terms import LowPriority
+
+
+class EventSaber:
+    """SABER evaluated at arrivals, completions and demotion instants.
+
+    Between completions the predicted speed is constant and required speeds only rise, so nothing
+    that was infeasible becomes feasible: an evaluation at an arrival need only look at the arrival,
+    and one at a completion looks at the whole high-priority queue.
+    """
+
+    __slots__ = (
+        "_expiry",
+        "_hpq",
+        "_limit",
+        "_load",
+        "_lpq",
+        "_lpq_rule",
+        "_promised",
+        "_promises",
+        "_rng",
+        "_speeds",
+        "_top",
+    )
+
+    def __init__(
+        self, speeds: list[float], limit: float, lpq: LowPriority, rng: np.random.Generator
+    ) -> None:
+        self._speeds = speeds
+        self._top = len(speeds) - 1
+        self._limit = limit
+        self._lpq_rule = lpq
+        self._rng = rng
+        self._hpq: dict[int, Pending] = {}
+        self._lpq: deque[int] = deque()
+        # Demotion instants of the high-priority queue; entries of released requests go stale.
+        self._expiry: list[tuple[int, int]] = []
+        # Speeds promised at release to unfinished high-priority requests, fastest first.
+        self._promised: dict[int, float] = {}
+        self._promises: list[tuple[float, int]] = []
+        self._load = 0
+
+    def decide(self, view: View) -> Choice:
+        """Demote what is hopeless, admit what is safe, then best effort if nothing else waits."""
+        now_ps = view.now_ps
+        load = view.in_engine
+        hpq = self._hpq
+        for request in view.finished:
+            self._promised.pop(request, None)
+        arrived = view.arrived
+        demoted: list[int] = []
+        if arrived is not None:
+            expires_ps = demotion_ps(arrived, self._limit)
+            if now_ps >= expires_ps:
+                self._lpq.append(arrived.id)
+                demoted.append(arrived.id)
+                arrived = None
+            else:
+                hpq[arrived.id] = arrived
+                if expires_ps != NEVER_PS:
+                    heappush(self._expiry, (expires_ps, arrived.id))
+        self._demote_due(now_ps, demoted)
+
+        released: list[int] = []
+        if hpq and load == self._load:
+            if arrived is not None:
+                self._admit(now_ps, load, [arrived], released)
+        elif hpq:
+            self._admit(now_ps, load, hpq.values(), released)
+        if self._lpq and not hpq:
+            load += len(released)
+            if self._lpq_rule == "all":
+                released.extend(self._lpq)
+                self._lpq.clear()
+            elif self._lpq_rule == "one" or not load:
+                released.append(self._lpq.popleft())
+        self._load = view.in_engine + len(released)
+        expiry = self._expiry
+        while expiry and expiry[0][1] not in hpq:
+            heappop(expiry)
+        return Choice(released, demoted, (), expiry[0][0] if expiry else NEVER_PS)
+
+    def _demote_due(self, now_ps: int, demoted: list[int]) -> None:
+        """Move requests whose demotion instant has come to the low-priority queue."""
+        expiry = self._expiry
+        while expiry and expiry[0][0] <= now_ps:
+            request = heappop(expiry)[1]
+            if self._hpq.pop(request, None) is not None:
+                self._lpq.append(request)
+                demoted.append(request)
+
+    def _admit(
+        self, now_ps: int, load: int, waiting: Iterable[Pending], released: list[int]
+    ) -> None:
+        """Release feasible candidates, one after the other, until none is left."""
+        promises, promised = self._promises, self._promised
+        candidates = waiting
+        while True:
+            predicted = self._speeds[min(load + 1, self._top)]
+            while promises and promises[0][1] not in promised:
+                heappop(promises)
+            if promises and -promises[0][0] > predicted:
+                return
+            feasible = [r for r in candidates if required_speed(r, now_ps) <= predicted]
+            if not feasible:
+                return
+            drawn = 0 if len(feasible) == 1 else int(self._rng.random() * len(feasible))
+            request = feasible.pop(drawn)
+            del self._hpq[request.id]
+            speed = required_speed(request, now_ps)
+            promised[request.id] = speed
+            heappush(promises, (-speed, request.id))
+            released.append(request.id)
+            load += 1
+            # The prediction only falls as the load rises: who failed once fails again.
+            candidates = feasible

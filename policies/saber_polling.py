@@ -1,0 +1,124 @@
+"""SABER as the study's code runs it: one request drawn every so often."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from policies.protocol import NOTHING, Choice
+from policies.saber_terms import demotion_ps, required_speed
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from policies.protocol import Pending, View
+    from policies.saber_terms import LowPriority
+
+
+@dataclass(frozen=True)
+class PollingRules:
+    """How a poll goes.
+
+    Attributes
+    ----------
+    interval_ps : int
+        Polls come at whole multiples of this [ps].
+    window : int
+        A poll draws from this many requests at the head of the high-priority queue.
+    lpq : {"one", "all", "idle"}
+        What the low-priority queue may release at a poll that finds the other one empty.
+    count_low_priority : bool
+        Whether the load counts best-effort requests.
+    load_factor : int
+        The speed is predicted at ``load_factor * load + 1``.
+    demote_every : int
+        Hopeless requests are demoted at every so-many-th poll.
+    """
+
+    interval_ps: int
+    window: int
+    lpq: LowPriority
+    count_low_priority: bool
+    load_factor: int
+    demote_every: int
+
+
+class PollingSaber:
+    """SABER evaluated at fixed intervals; arrivals and completions only update its books."""
+
+    __slots__ = ("_hpq", "_limit", "_lpq", "_promised", "_rng", "_rules", "_speeds", "_top")
+
+    def __init__(
+        self,
+        speeds: list[float],
+        limit: float,
+        rules: PollingRules,
+        rng: np.random.Generator,
+    ) -> None:
+        self._speeds = speeds
+        self._top = len(speeds) - 1
+        self._limit = limit
+        self._rules = rules
+        self._rng = rng
+        self._hpq: deque[Pending] = deque()
+        self._lpq: deque[int] = deque()
+        # Speeds promised at release to unfinished high-priority requests.
+        self._promised: dict[int, float] = {}
+
+    def decide(self, view: View) -> Choice:
+        """Keep the books; at a poll, demote, draw one request and try it."""
+        for request in view.finished:
+            self._promised.pop(request, None)
+        if view.arrived is not None:
+            self._hpq.append(view.arrived)
+        released: list[int] = []
+        demoted: list[int] = []
+        interval_ps = self._rules.interval_ps
+        # Timers come between arrivals and completions of an instant, so a poll is neither.
+        if view.arrived is None and not view.finished:
+            if view.now_ps // interval_ps % self._rules.demote_every == 0:
+                demoted = self._demote_due(view.now_ps)
+            if self._hpq:
+                released = self._draw(view)
+            elif self._lpq:
+                released = self._best_effort(view.in_engine)
+        if not self._hpq and not self._lpq:
+            return Choice(released, demoted) if released or demoted else NOTHING
+        # An arrival at the very instant of a poll is in time for it.
+        due_ps = view.now_ps if view.arrived is not None else view.now_ps + 1
+        return Choice(released, demoted, (), -(-due_ps // interval_ps) * interval_ps)
+
+    def _demote_due(self, now_ps: int) -> list[int]:
+        """Move requests that can no longer meet their SLA to the low-priority queue."""
+        due = [r.id for r in self._hpq if demotion_ps(r, self._limit) <= now_ps]
+        if due:
+            hopeless = set(due)
+            self._hpq = deque(r for r in self._hpq if r.id not in hopeless)
+            self._lpq.extend(due)
+        return due
+
+    def _draw(self, view: View) -> list[int]:
+        """Draw one request; release it if everyone is predicted to keep up, else put it last."""
+        candidates = min(self._rules.window, len(self._hpq))
+        drawn = 0 if candidates == 1 else int(self._rng.random() * candidates)
+        request = self._hpq[drawn]
+        del self._hpq[drawn]
+        load = view.in_engine if self._rules.count_low_priority else len(self._promised)
+        predicted = self._speeds[min(self._rules.load_factor * load + 1, self._top)]
+        required = required_speed(request, view.now_ps)
+        if predicted >= required and predicted >= max(self._promised.values(), default=0.0):
+            self._promised[request.id] = required
+            return [request.id]
+        self._hpq.append(request)
+        return []
+
+    def _best_effort(self, load: int) -> list[int]:
+        """Release from the low-priority queue as its rule allows."""
+        if self._rules.lpq == "all":
+            released = list(self._lpq)
+            self._lpq.clear()
+            return released
+        if self._rules.lpq == "one" or not load:
+            return [self._lpq.popleft()]
+        return []
