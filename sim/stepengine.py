@@ -196,7 +196,7 @@ class StepEngine:
 
     def duration_ps(self, decodes: list[_Sequence], chunks: list[tuple[_Sequence, int]]) -> int:
         """Time of a step, with the jitter of its segment."""
-        if self.spec.jitter is not None and not self.keep_factor:
+        if self.spec.jitter is not None and (chunks or not self.keep_factor):
             self.factor = self.spec.jitter()
         self.keep_factor = not chunks
         costs, batch = self.spec.costs, len(decodes)
@@ -208,8 +208,9 @@ class StepEngine:
             return cost_ps if self.spec.jitter is None else round(cost_ps * self.factor)
         fixed_ps, context_ps = costs.decode_fixed_ps[batch], costs.decode_context_ps[batch]
         if self.spec.jitter is not None:
-            fixed_ps, context_ps = round(fixed_ps * self.factor), round(context_ps * self.factor)
-        return max(1, fixed_ps + context_ps * context)
+            fixed_ps = max(1, round(fixed_ps * self.factor))  # a step takes time
+            context_ps = round(context_ps * self.factor)
+        return fixed_ps + context_ps * context
 
     def stop(self, until_ps: int) -> None:
         """Close the busy period that is open when the run stops."""

@@ -125,7 +125,8 @@ class _Replica:
             self.spec.ledger.admitted_ps[request_id] = now_ps
             self.engine.release(request_id)
             self.view.in_engine += 1
-        if choice.wake_ps <= now_ps:
+        # Timers of an instant come after its arrivals: only an arrival can be in time for them.
+        if choice.wake_ps < now_ps or (choice.wake_ps == now_ps and arrived is None):
             raise PolicyError(
                 f"the policy asked at {now_ps} ps to be woken at {choice.wake_ps} ps: "
                 "expected a later instant"

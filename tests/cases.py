@@ -77,7 +77,8 @@ def pass_through(rng: np.random.Generator) -> PassThrough:
 class Case:
     """One run: requests (arrival, prompt, output) or (arrival, prompt, output, sla), and replicas.
 
-    `decider` makes the decider of a replica from its own random stream.
+    `decider` makes the decider of a replica from its own random stream; `watched` writes down
+    every view it is shown.
     """
 
     requests: tuple[tuple[int, ...], ...]
@@ -87,6 +88,7 @@ class Case:
     until_ps: int | None = None
     jitter_cv: float | None = None
     seed: int = 0
+    watched: bool = False
 
     @property
     def pending(self) -> list[Pending]:
@@ -114,6 +116,7 @@ class Outcome:
     busy: list[list[int]] = field(default_factory=list)
     peak_batch: list[int] = field(default_factory=list)
     peak_prefill_tokens: list[int] = field(default_factory=list)
+    views: list[list[tuple]] = field(default_factory=list)
 
 
 def refused(prompt: int, output: int, limits: EngineLimits) -> bool:
@@ -125,6 +128,7 @@ def refused(prompt: int, output: int, limits: EngineLimits) -> bool:
 def run(case: Case, runner: Callable[..., None]) -> Outcome:
     """Run `case` through ``runner(arrivals, specs, route, until_ps)``."""
     ledger = Ledger(len(case.requests))
+    watchers: list[Watched] = []
     prompts = [request[1] for request in case.requests]
     outputs = [request[2] for request in case.requests]
     specs = []
@@ -133,12 +137,16 @@ def run(case: Case, runner: Callable[..., None]) -> Outcome:
         if case.jitter_cv is not None:
             noise = np.random.default_rng((case.seed, i, 1))
             jitter = _jitter(noise, case.jitter_cv)
+        decider = case.decider(np.random.default_rng((case.seed, i, 0)))
+        if case.watched:
+            decider = Watched(decider)
+            watchers.append(decider)
         specs.append(
             ReplicaSpec(
                 index=i,
                 costs=case.costs,
                 limits=limit,
-                decider=case.decider(np.random.default_rng((case.seed, i, 0))),
+                decider=decider,
                 prompt_tokens=prompts,
                 output_tokens=outputs,
                 refusals={
@@ -153,7 +161,9 @@ def run(case: Case, runner: Callable[..., None]) -> Outcome:
         )
     route = RoundRobin().start(len(specs), np.random.default_rng(case.seed))
     runner(case.pending, specs, route, case.until_ps)
-    return outcome(ledger, [spec.account for spec in specs])
+    result = outcome(ledger, [spec.account for spec in specs])
+    result.views = [watcher.log for watcher in watchers]
+    return result
 
 
 def _jitter(rng: np.random.Generator, cv: float) -> Callable[[], float]:
@@ -191,6 +201,25 @@ def expand(rows: list[int]) -> Counter[tuple[int, int]]:
     return tokens
 
 
+def seen(view: View) -> tuple:
+    """Return all that a view shows."""
+    arrived = None if view.arrived is None else view.arrived.id
+    running = tuple((r.id, r.generated_tokens) for r in view.running)
+    return (view.now_ps, arrived, tuple(view.finished), view.in_engine, running, view.waiting_ids)
+
+
+class Watched:
+    """Writes down what another decider is shown."""
+
+    def __init__(self, decider: Decider) -> None:
+        self.decider = decider
+        self.log: list[tuple] = []
+
+    def decide(self, view: View) -> Choice:
+        self.log.append(seen(view))
+        return self.decider.decide(view)
+
+
 class Scripted:
     """Does what a script says at each evaluation, and writes down what it was shown.
 
@@ -205,12 +234,8 @@ class Scripted:
         self.log: list[tuple] = [] if log is None else log
 
     def decide(self, view: View) -> Choice:
-        arrived = None if view.arrived is None else view.arrived.id
-        running = tuple((r.id, r.generated_tokens) for r in view.running)
-        self.log.append(
-            (view.now_ps, arrived, tuple(view.finished), view.in_engine, running, view.waiting_ids)
-        )
+        self.log.append(seen(view))
         choices = self.script.get(view.now_ps)
         if choices:
             return choices.pop(0)
-        return Choice() if arrived is None else Choice((arrived,))
+        return Choice() if view.arrived is None else Choice((view.arrived.id,))

@@ -275,6 +275,16 @@ def test_a_timer_fires_once_and_wakes_an_idle_engine():
     assert seen.log[-1][2] == (0, 1)  # ascending, though 1 was released first
 
 
+def test_only_an_arrival_is_in_time_for_a_timer_of_its_own_instant():
+    # At 0 a timer for 0: after both arrivals of the instant, before the boundary.
+    seen = Scripted({0: [Choice(wake_ps=0), Choice(wake_ps=0), Choice((1, 0))]})
+    r = step((0, 3, 1), (0, 2, 1), decider=lambda rng: seen)
+    assert r.finished == [10, 10]
+    seen = Scripted({0: [Choice(wake_ps=4)], 4: [Choice((0,), wake_ps=4)]})
+    with pytest.raises(PolicyError, match="later"):
+        step((0, 3, 1), decider=lambda rng: seen)
+
+
 def test_a_policy_refuses_and_demotes():
     seen = Scripted({0: [Choice(demote=(0,)), Choice((1,), refuse=(0,))]})
     r = step((0, 3, 1), (0, 2, 1), decider=lambda rng: seen)
@@ -290,7 +300,7 @@ def test_a_policy_refuses_and_demotes():
         (Choice((0, 0)), "release request 0"),
         (Choice((0,), refuse=(0,)), "release request 0"),
         (Choice(refuse=(1,)), "refuse request 1"),
-        (Choice(wake_ps=5), "later"),
+        (Choice(wake_ps=4), "later"),
     ],
 )
 def test_a_wrong_choice_is_a_policy_error(choice, message):
@@ -324,36 +334,54 @@ def test_busy_periods():
     assert r.busy == [[0, 8, 20, 36]]
 
 
-def test_jitter_is_drawn_anew_where_the_running_set_changes():
-    # Context is free here.  Prefill of both (5 + 5 = 10): x2.  Decodes of both (12 each): x3 and
-    # still x3 for the second, at whose end 1 finishes; then one alone (11): x1.5, round(16.5)=16.
-    factors = iter([2.0, 3.0, 1.5])
-    costs = Costs((10, 11, 12), (0, 0, 0))
+def jittered(case: Case, *factors: float):
+    """Run with these factors, which must be drawn to the last."""
+    left = iter(factors)
 
-    def jittered(arrivals, specs, route, until_ps):
-        # A frozen spec, but a test may hand over its own factors.
-        object.__setattr__(specs[0], "jitter", lambda: next(factors))
+    def runner(arrivals, specs, route, until_ps):
+        object.__setattr__(specs[0], "jitter", lambda: next(left))  # a spec is frozen
         run_stepwise(arrivals, specs, route, until_ps)
 
-    r = run(Case(((0, 3, 4), (0, 2, 3)), costs=costs), jittered)
+    result = run(case, runner)
+    assert next(left, None) is None
+    return result
+
+
+FREE_CONTEXT = Costs((10, 11, 12), (0, 0, 0))
+
+
+def test_jitter_is_drawn_anew_where_the_running_set_changes():
+    # Prefill of both (5 + 5 = 10): x2.  Decodes of both (12 each): x3 and still x3 for the
+    # second, at whose end 1 finishes; then one alone (11): x1.5, round(16.5) = 16.
+    case = Case(((0, 3, 4), (0, 2, 3)), costs=FREE_CONTEXT)
+    r = jittered(case, 2.0, 3.0, 1.5)
     assert r.first_token == [20, 20]
     assert r.gaps == [Counter({(56, 36): 2, (92, 36): 2, (108, 16): 1})]
+
+
+def test_jitter_is_drawn_anew_for_prompts_and_after_them():
+    # 0-8 prefill x1; 8-30 decode x2, during which 1 comes.
+    requests = ((0, 3, 4), (9, 2, 2))
+    # Its prefill of 7 x3 -> 51; both decode, 12 x1 -> 63; 0 alone, 11 x1 -> 74.
+    r = jittered(Case(requests, costs=FREE_CONTEXT), 1.0, 2.0, 3.0, 1.0, 1.0)
+    assert r.finished == [74, 63]
+    # Chunked: a decode with 2 prompt tokens, 13 x3 -> 69; both decode, 12 x1 -> 81.
+    r = jittered(Case(requests, one("chunked"), FREE_CONTEXT), 1.0, 2.0, 3.0, 1.0)
+    assert r.finished == [81, 81]
 
 
 def test_jitter_is_drawn_anew_after_a_preemption():
     # The preemption example, context free: prefill 11, decode 12, preempt, decode 11 (twice),
     # recompute 10, decode 11; five draws, as the second lone decode keeps its factor.
-    factors = iter([1.0, 1.0, 2.0, 1.0, 1.0])
-    costs = Costs((10, 11, 12), (0, 0, 0))
-
-    def jittered(arrivals, specs, route, until_ps):
-        object.__setattr__(specs[0], "jitter", lambda: next(factors))
-        run_stepwise(arrivals, specs, route, until_ps)
-
-    r = run(Case(((0, 3, 4), (0, 3, 4)), one(blocks=9), costs), jittered)
+    case = Case(((0, 3, 4), (0, 3, 4)), one(blocks=9), FREE_CONTEXT)
+    r = jittered(case, 1.0, 1.0, 2.0, 1.0, 1.0)
     # 0-11-23, then twice 22: 45, 67; 77; 88.
     assert r.finished == [67, 88]
-    assert next(factors, None) is None
+
+
+def test_jitter_leaves_a_decode_step_at_least_one_picosecond():
+    case = Case(((0, 3, 3),), costs=FREE_CONTEXT)
+    assert jittered(case, 0.0, 0.0).finished == [2]
 
 
 def test_replicas_take_their_turn_and_tie_in_order_of_index():
