@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from traces.arrivals import parse_arrivals
-from traces.errors import TraceError, unknown
+from traces.errors import unknown
 from traces.request import Trace
+from traces.seeds import stream
 
 
 class Task(NamedTuple):
@@ -68,10 +69,9 @@ def workload(
     mix = WORKLOADS.get(name.upper())
     if mix is None:
         raise unknown("workload", name, WORKLOADS)
-    root = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(_seed(seed))
-    process = parse_arrivals(arrivals)
-    arrival_s = process(n, rps, _stream(root, 0))
-    order = _stream(root, 1).permutation(np.repeat(np.arange(4, dtype=np.int32), counts(mix, n)))
+    arrival_s = parse_arrivals(arrivals)(n, rps, stream(seed, "arrivals"))
+    tasks = np.repeat(np.arange(len(TASKS), dtype=np.int32), counts(mix, n))
+    order = stream(seed, "mix").permutation(tasks)
     _, prompts, outputs, slas = (np.array(column) for column in zip(*TASKS, strict=True))
     return Trace.trusted(
         arrival_s,
@@ -91,17 +91,3 @@ def counts(shares: tuple[float, ...], n: int) -> list[int]:
     order = np.argsort(whole - exact, kind="stable")  # of equal remainders the first wins
     whole[order[: n - int(whole.sum())]] += 1
     return [int(c) for c in whole]
-
-
-def _seed(seed: int) -> int:
-    if seed < 0:
-        raise TraceError(f"seed is {seed}; expected a whole number >= 0")
-    return seed
-
-
-def _stream(root: np.random.SeedSequence, purpose: int) -> np.random.Generator:
-    # As SeedSequence.spawn would, but without changing the caller's sequence.
-    child = np.random.SeedSequence(
-        root.entropy, spawn_key=(*root.spawn_key, purpose), pool_size=root.pool_size
-    )
-    return np.random.default_rng(child)
