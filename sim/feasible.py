@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calibrate.unloaded import unloaded_s
 from sim.options import OptionError
+from sim.simulation import refusals_of
 
 if TYPE_CHECKING:
-    from sim.options import EngineLimits
+    from numpy.typing import NDArray
+
+    from calibrate.profile import Profile
+    from sim.options import EngineLimits, RunOptions
     from traces.request import Trace, UnloadedLatency
+
+
+@dataclass(frozen=True)
+class Unloaded:
+    """How long a request takes alone on the engine of this run; SLA expressions ask for it."""
+
+    profile: Profile
+    options: RunOptions
+
+    def unloaded_s(
+        self, prompt_tokens: NDArray[np.int64], output_tokens: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return seconds from arrival to last token."""
+        profile, options = self.profile, self.options
+        overhead_s = options.client_overhead_s
+        return unloaded_s(
+            profile.cost,
+            options.discipline or profile.discipline,
+            prompt_tokens,
+            output_tokens,
+            options.max_num_batched_tokens,
+            profile.client_overhead_s if overhead_s is None else overhead_s,
+        )
 
 
 def refuse_hopeless_slas(trace: Trace, engine: UnloadedLatency) -> None:
@@ -39,8 +68,6 @@ def refuse_oversized(trace: Trace, limits: EngineLimits, max_model_len: int | No
 
     Requests longer than `max_model_len` never reach the cache and pass.
     """
-    from sim.simulation import refusals_of
-
     oversized = refusals_of(trace, limits, max_model_len=None)
     if max_model_len is not None:
         oversized = {i: why for i, why in oversized.items() if _length(trace, i) <= max_model_len}

@@ -1,0 +1,261 @@
+"""`saber compare`: SABER beside every static batch size, with intervals over seeds."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sim import cli_options as given
+from sim import console
+from sim.options import OptionError
+
+if TYPE_CHECKING:
+    from sim.compare import Comparison, Difference, Estimate, Row
+
+DEFAULT_POLICIES = ",".join([*(f"static({size})" for size in range(10, 101, 10)), "saber"])
+DEFAULT_FIGURE = Path("saber-compare.png")
+DEFAULT_SEEDS = 30
+
+
+def compare(
+    trace: given.TraceFile = None,
+    workload: given.Workload = None,
+    rps: given.Rps = None,
+    n: given.N = None,
+    arrivals: given.Arrivals = None,
+    sla: given.Sla = None,
+    skip_bad: given.SkipBad = False,
+    policies: Annotated[
+        str,
+        typer.Option(
+            help='Comma-separated, such as "static(8),saber(estimator=linear)"; '
+            "module:object is a policy of your own.",
+            show_default="static(10) to static(100) by 10, and saber",
+            rich_help_panel=given.SERVING,
+        ),
+    ] = DEFAULT_POLICIES,
+    profile: given.ProfileName = given.DEFAULT_PROFILE,
+    replicas: given.Replicas = 1,
+    discipline: given.DisciplineName = None,
+    max_num_seqs: given.MaxNumSeqs = None,
+    max_num_batched_tokens: given.MaxNumBatchedTokens = 2048,
+    max_model_len: given.MaxModelLen = None,
+    block_size: given.BlockSize = 16,
+    kv_tokens: given.KvTokens = None,
+    allow_refused: given.AllowRefused = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="Repetitions: each draws arrivals and policies' choices anew.",
+            show_default="30; 1 with --trace",
+            rich_help_panel=given.MEASURING,
+            min=1,
+        ),
+    ] = None,
+    first_seed: Annotated[
+        int | None,
+        typer.Option(
+            help="The first seed; the others follow it.",
+            show_default="0",
+            rich_help_panel=given.MEASURING,
+            min=0,
+        ),
+    ] = None,
+    goodput: given.Goodput = None,
+    client_overhead_s: given.ClientOverheadS = None,
+    until_s: given.UntilS = None,
+    warmup_s: given.WarmupS = 0.0,
+    jitter_cv: given.JitterCv = 0.0,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            help="Worker processes, -1 for one a core; results do not depend on it.",
+            rich_help_panel=given.MEASURING,
+        ),
+    ] = 1,
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where to draw: .png, .svg or .pdf.",
+            show_default=str(DEFAULT_FIGURE),
+            rich_help_panel=given.OUTPUT,
+        ),
+    ] = None,
+    no_figure: Annotated[
+        bool, typer.Option("--no-figure", help="Draw nothing.", rich_help_panel=given.OUTPUT)
+    ] = False,
+    json: given.Json = False,
+) -> None:
+    """Compare SABER with fixed batch sizes on the same requests.
+
+    Without options: the study's balanced workload W3 at 10 requests a second on its engine.
+
+    Examples:
+      saber compare
+      saber compare --workload W1 --rps 5 --policies "static(8),saber"
+      saber compare --trace code.csv --sla "unloaded*3" --discipline chunked
+      saber compare --goodput ttft:200 tpot:20 --no-figure --json
+    """
+    from policies.catalog import split_policies
+    from sim import cli_inputs
+    from sim.compare import compare as compare_policies
+
+    picture = _figure_file(figure, no_figure)
+    options = given.run_options(
+        discipline=discipline,
+        goodput=goodput,
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
+        max_model_len=max_model_len,
+        block_size=block_size,
+        kv_tokens=kv_tokens,
+        client_overhead_s=client_overhead_s,
+        until_s=until_s,
+        warmup_s=warmup_s,
+        jitter_cv=jitter_cv,
+    )
+    made = cli_inputs.policies_of(split_policies(policies))
+    hardware = cli_inputs.profile_of(profile, options)
+    with console.progress("reading"):
+        source = cli_inputs.requests_of(
+            trace=trace,
+            workload=workload,
+            rps=rps,
+            n=n,
+            arrivals=arrivals,
+            sla=sla,
+            skip_bad=skip_bad,
+            profile=hardware,
+            options=options,
+        )
+        if source.fixed:
+            cli_inputs.refuse_idle_seeds(
+                {"--seeds": seeds, "--first-seed": first_seed}, made, options
+            )
+        count = seeds if seeds is not None else 1 if source.fixed else DEFAULT_SEEDS
+        drawn = range(first_seed or 0, (first_seed or 0) + count)
+        has_goal = cli_inputs.check(source, drawn, hardware, options, allow_refused=allow_refused)
+    if figure is not None and not has_goal:
+        raise OptionError(
+            f"--figure {figure} shows goodput, but no request has an SLA: give one with --sla, or "
+            "limits with --goodput"
+        )
+    with console.progress("simulating", total=len(drawn) * len(made)) as on_done:
+        comparison = compare_policies(
+            source,
+            hardware,
+            made,
+            seeds=drawn,
+            replicas=replicas,
+            jobs=jobs,
+            options=options,
+            on_done=on_done,
+        )
+    if picture is not None and has_goal:
+        _draw(comparison, picture, source.title)
+    for warning in comparison.warnings:
+        console.note(f"warning: {warning}")
+    if json:
+        configuration = {
+            **source.describe(),
+            "sla": sla,
+            "profile": profile,
+            "replicas": replicas,
+            **asdict(options),
+        }
+        console.show_json(
+            {
+                "configuration": configuration,
+                **comparison.to_dict(),
+                "figure": picture if has_goal else None,
+            }
+        )
+        return
+    _show(comparison, source.title)
+
+
+def _figure_file(figure: Path | None, no_figure: bool) -> Path | None:
+    """Return where to draw, or None; checked before the work starts."""
+    if no_figure:
+        if figure is not None:
+            raise OptionError(f"--figure {figure} and --no-figure contradict each other")
+        return None
+    picture = figure or DEFAULT_FIGURE
+    if picture.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise OptionError(f"--figure {picture}: expected a name that ends in .png, .svg or .pdf")
+    return console.writable(picture)
+
+
+def _draw(comparison: "Comparison", picture: Path, title: str) -> None:
+    from matplotlib.figure import Figure
+
+    from sim.figures import plot_comparison
+
+    figure = plot_comparison(comparison, title=title).figure
+    assert isinstance(figure, Figure)
+    figure.savefig(picture)
+    console.note(f"figure written to {picture}")
+
+
+def _show(comparison: "Comparison", title: str) -> None:
+    seeds = len(comparison.seeds)
+    console.show_table(
+        f"{title}; {seeds} seed{'s' if seeds > 1 else ''}",
+        [
+            "policy",
+            "goodput [%]",
+            "95 % interval",
+            "TTFT p50 [s]",
+            "TTFT p99 [s]",
+            "TPOT [ms]",
+            "E2E p95 [s]",
+            "SLA ratio",
+            "its CV",
+        ],
+        [_cells(row) for row in comparison.rows],
+    )
+    for difference in comparison.differences:
+        console.show(_reading(difference))
+    if comparison.differences and sum(row.fixed_size for row in comparison.rows) > 1:
+        console.show(
+            "The best static size is picked from these same runs, after the fact: that flatters it."
+        )
+    if seeds == 1:
+        console.show("One seed has no interval: differences of several points may be noise.")
+
+
+def _cells(row: "Row") -> list[str]:
+    metrics = row.metrics
+    goodput = row.goodput_pct
+    return [
+        row.policy,
+        console.MISSING if goodput is None else f"{goodput.mean:.1f}",
+        _interval(goodput),
+        _mean(metrics["ttft_s"]["p50"]),
+        _mean(metrics["ttft_s"]["p99"]),
+        _mean(metrics["tpot_s"]["mean"], 1e3),
+        _mean(metrics["e2e_s"]["p95"]),
+        _mean(metrics["sla_ratio"]["mean"]),
+        _mean(metrics["sla_ratio"]["cv"]),
+    ]
+
+
+def _mean(estimate: "Estimate | None", scale: float = 1.0) -> str:
+    return console.number(None if estimate is None else estimate.mean * scale)
+
+
+def _interval(estimate: "Estimate | None", form: str = ".1f") -> str:
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return console.MISSING
+    return f"{estimate.low:{form}} to {estimate.high:{form}}"
+
+
+def _reading(difference: "Difference") -> str:
+    points = difference.goodput_points
+    within = "" if points.low is None else f" (95 % interval {_interval(points, '+.1f')})"
+    return (
+        f"{difference.policy} less the best static, {difference.baseline}: "
+        f"{points.mean:+.1f} points{within}, paired by seed."
+    )

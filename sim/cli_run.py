@@ -1,0 +1,170 @@
+"""`saber run`: one trace under one policy."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sim import cli_options as given
+from sim import console
+from sim.options import OptionError
+
+
+def run(
+    trace: given.TraceFile = None,
+    workload: given.Workload = None,
+    rps: given.Rps = None,
+    n: given.N = None,
+    arrivals: given.Arrivals = None,
+    sla: given.Sla = None,
+    skip_bad: given.SkipBad = False,
+    policy: Annotated[
+        str,
+        typer.Option(
+            help='Such as "static(32)", "saber(estimator=linear)" or module:object.',
+            rich_help_panel=given.SERVING,
+        ),
+    ] = "saber",
+    profile: given.ProfileName = given.DEFAULT_PROFILE,
+    replicas: given.Replicas = 1,
+    discipline: given.DisciplineName = None,
+    max_num_seqs: given.MaxNumSeqs = None,
+    max_num_batched_tokens: given.MaxNumBatchedTokens = 2048,
+    max_model_len: given.MaxModelLen = None,
+    block_size: given.BlockSize = 16,
+    kv_tokens: given.KvTokens = None,
+    allow_refused: given.AllowRefused = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Draws the arrivals and the policy's choices.",
+            show_default="0",
+            rich_help_panel=given.MEASURING,
+            min=0,
+        ),
+    ] = None,
+    goodput: given.Goodput = None,
+    client_overhead_s: given.ClientOverheadS = None,
+    until_s: given.UntilS = None,
+    warmup_s: given.WarmupS = 0.0,
+    jitter_cv: given.JitterCv = 0.0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a row per request: .parquet or .csv.",
+            rich_help_panel=given.OUTPUT,
+        ),
+    ] = None,
+    json: given.Json = False,
+) -> None:
+    """Run one trace under one policy and summarise it.
+
+    Without options: the study's balanced workload W3 at 10 requests a second under SABER.
+
+    Examples:
+      saber run
+      saber run --policy "static(32)" --rps 5 --out requests.csv
+      saber run --trace mooncake.jsonl --sla "unloaded*3" --discipline chunked --allow-refused
+    """
+    from sim import cli_inputs
+    from sim.simulation import simulate
+
+    if out is not None:
+        if out.suffix not in (".parquet", ".csv"):
+            raise OptionError(f"--out {out}: expected a name that ends in .parquet or .csv")
+        console.writable(out)
+    options = given.run_options(
+        discipline=discipline,
+        goodput=goodput,
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
+        max_model_len=max_model_len,
+        block_size=block_size,
+        kv_tokens=kv_tokens,
+        client_overhead_s=client_overhead_s,
+        until_s=until_s,
+        warmup_s=warmup_s,
+        jitter_cv=jitter_cv,
+    )
+    [chosen] = cli_inputs.policies_of([policy])
+    hardware = cli_inputs.profile_of(profile, options)
+    with console.progress("simulating"):
+        source = cli_inputs.requests_of(
+            trace=trace,
+            workload=workload,
+            rps=rps,
+            n=n,
+            arrivals=arrivals,
+            sla=sla,
+            skip_bad=skip_bad,
+            profile=hardware,
+            options=options,
+        )
+        if source.fixed:
+            cli_inputs.refuse_idle_seeds({"--seed": seed}, [chosen], options)
+        cli_inputs.check(source, [seed or 0], hardware, options, allow_refused=allow_refused)
+        result = simulate(
+            source(seed or 0),
+            hardware,
+            policy=chosen,
+            replicas=replicas,
+            seed=seed or 0,
+            **vars(options),
+        )
+        if out is not None:
+            result.save(out)
+    if out is not None:
+        console.note(f"{len(result.requests):,} requests written to {out}")
+    summary = result.summary()
+    for warning in summary["warnings"]:
+        console.note(f"warning: {warning}")
+    if json:
+        configuration = {
+            **source.describe(),
+            "sla": sla,
+            "profile": profile,
+            "replicas": replicas,
+            "seed": seed or 0,
+            **asdict(result.options),
+        }
+        console.show_json({"configuration": configuration, "policy": chosen.label, **summary})
+        return
+    _show(summary, f"{source.title}, under {chosen.label}")
+
+
+def _show(summary: dict[str, Any], title: str) -> None:
+    spread = ("mean", "p50", "p90", "p95", "p99")
+    latencies = {
+        "TTFT [s]": ("ttft_s", 1.0),
+        "TPOT [ms]": ("tpot_s", 1e3),
+        "ITL [ms]": ("itl_s", 1e3),
+        "E2E [s]": ("e2e_s", 1.0),
+    }
+    console.show_table(
+        title,
+        ["", *spread],
+        [
+            [name, *(_scaled(summary[key][part], scale) for part in spread)]
+            for name, (key, scale) in latencies.items()
+        ],
+    )
+    ratio = summary["sla_ratio"]
+    statuses = [f"{count:,} {name}" for name, count in summary["statuses"].items() if count]
+    facts = {
+        "goodput": f"{console.number(summary['goodput_pct'])} % of the requests with an SLA, "
+        f"{console.number(summary['goodput_rps'])} requests/s",
+        "SLA ratio": f"mean {console.number(ratio['mean'])}, CV {console.number(ratio['cv'])}",
+        "throughput": f"{console.number(summary['throughput_tok_s'])} output tokens/s",
+        "utilisation": f"{_scaled(summary['utilisation'], 100)} % of "
+        f"{console.number(summary['duration_s'])} s",
+        "requests": ", ".join(statuses),
+        "preemptions": f"{summary['preemptions']:,}",
+        "demoted": f"{summary['demoted']:,}",
+    }
+    console.show(*(f"{name:12} {value}" for name, value in facts.items()))
+
+
+def _scaled(value: float | None, scale: float) -> str:
+    return console.number(None if value is None else value * scale)
