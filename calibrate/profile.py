@@ -284,6 +284,7 @@ def _from_dict(data: object) -> Profile:
     if overhead_s is not None:
         overhead_s = number("engine_overhead_s", overhead_s, at_least=0)
     measured = block("measured", top.get("measured", {}), optional=MEASURED)
+    ranges = {key: token_range(f"measured.{key}", value) for key, value in measured.items()}
     raw = sequence("raw", top.get("raw", []), "a list of JSON objects")
     points = top.get("speed_points")
     return Profile(
@@ -300,14 +301,11 @@ def _from_dict(data: object) -> Profile:
         date=top.get("date", ""),
         fit=_fit(top.get("fit", {})),
         raw=tuple(free_block(f"raw[{i}]", point) for i, point in enumerate(raw)),
-        **{f"measured_{key}": _range(measured.get(key)) for key in MEASURED},
+        measured_batch=ranges.get("batch"),
+        measured_prefill_tokens=ranges.get("prefill_tokens"),
+        measured_context_tokens=ranges.get("context_tokens"),
         **{key: top.get(key, {}) for key in (*_FREE, "sources")},
     )
-
-
-def _range(value: Any) -> Any:
-    """Return a JSON list as a tuple; what else it may be is checked by `Profile`."""
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _fit(data: object) -> dict[str, dict[str, FitError]]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from calibrate.schema import Pairs, ProfileError, one_of, pairs
+from calibrate.schema import Pairs, ProfileError, number, one_of, pairs, plain, wrong
 from calibrate.speedfit import least_squares
 
 if TYPE_CHECKING:
@@ -120,9 +120,10 @@ def fit_speed(points: Iterable[Sequence[float]], estimator: str = "usl") -> Spee
     loads = sorted({load for load, _ in checked})
     needed = len(PARAMETERS[estimator])
     if len(loads) < needed:
-        raise ProfileError(
-            f"points have {len(loads)} different loads ({', '.join(f'{x:g}' for x in loads)}), "
-            f"expected at least {needed} to fit the estimator {estimator!r}"
+        raise wrong(
+            "points.load",
+            [plain(load) for load in loads],
+            f"at least {needed} different loads to fit the estimator {estimator!r}",
         )
     params = least_squares(estimator, checked)
     model = SpeedModel(estimator, params, 0.0, 0.0, (loads[0], loads[-1]))
@@ -220,22 +221,22 @@ def read_speed_csv(path: str | os.PathLike[str]) -> Pairs:
     first = text.split("\n", 1)[0]
     separator = next((mark for mark in "\t;" if mark in first), ",")
     points: list[tuple[float, float]] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for line_number, line in enumerate(text.splitlines(), start=1):
         row = next(csv.reader([line], delimiter=separator), [])
         if not any(cell.strip() for cell in row):
             continue
         try:
             load, speed = map(float, row)
         except ValueError:
-            if number == 1 and len(row) == 2:
+            if line_number == 1 and len(row) == 2:
                 continue
             raise ProfileError(
-                f"{name}:{number}: {line[:60]!r}, expected two numbers: load and tokens/s"
+                f"{name}:{line_number}: {line[:60]!r}, expected two numbers: load and tokens/s"
             ) from None
-        try:
-            points.extend(pairs("row", [[load, speed]]))
-        except ProfileError as error:
-            raise ProfileError(f"{name}:{number}: {error}") from None
+        where = f"{name}:{line_number}: "
+        points.append(
+            (number(where + "load", load, at_least=1), number(where + "speed", speed, above=0))
+        )
     if not points:
         raise ProfileError(f"{name}: holds no points, expected two columns: load and tokens/s")
     return tuple(points)

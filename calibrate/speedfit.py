@@ -74,7 +74,7 @@ def _curve_fit(
     try:
         found, _ = curve_fit(
             curve, x, y, p0=start, bounds=(low, high), ftol=tolerance, xtol=tolerance,
-            gtol=tolerance, maxfev=5_000,
+            gtol=tolerance, maxfev=1_000,
         )  # fmt: skip
     except (RuntimeError, ValueError):
         return None
@@ -97,10 +97,11 @@ def _usl(x: Array, y: Array) -> tuple[float, ...] | None:
     if found is None:
         return None
     top, s, k = found
-    # A pole among the points, where the curve has no meaning, can still be near all of them.
-    turn = -s / (2 * k) if k > 0 else 0.0
-    between = np.append(x, turn) if x.min() < turn < x.max() else x
-    return found if top > 0 and (1 + s * between + k * between**2 > 0).all() else None
+    # A curve with a pole can be near all points and still mean nothing. The denominator is 1 at
+    # no load: if it falls and rises again its lowest is at the turn, else at 0 or the last point.
+    turn = max(-s / (2 * k), 0.0) if k > 0 else 0.0
+    lowest = min(1 + s * load + k * load * load for load in (turn, 1.0))
+    return found if top > 0 and lowest > 0 else None
 
 
 def _logistic(x: Array, y: Array) -> tuple[float, ...] | None:
