@@ -51,7 +51,7 @@ class Assembly:
             columns["arrival_s"] -= columns["arrival_s"].min()
         if self.with_images:
             warnings.append(
-                f"{self.with_images} requests carry images, which are not modelled: "
+                f"requests with images: {self.with_images}; images are not modelled, "
                 "their tokens are taken as they stand"
             )
         return self._in_order(columns, warnings)
@@ -62,9 +62,9 @@ class Assembly:
     def _drops(self) -> list[str]:
         drops = []
         if self.without_response:
-            drops.append(f"{self.without_response} requests without a response were dropped")
+            drops.append(f"dropped requests without a response: {self.without_response}")
         if self.bad:
-            drops.append(f"{self.bad} bad rows were dropped, the first: {self.first_bad}")
+            drops.append(f"dropped bad rows: {self.bad}, the first {self.first_bad}")
         return drops
 
     def _add(self, batch: Batch) -> None:
@@ -191,12 +191,12 @@ class Assembly:
         order = np.argsort(arrival, kind="stable")
         trace = Trace.trusted(**columns)
         if late:
-            warnings.append(f"{late} of {len(trace)} rows were out of order; sorted by arrival")
+            warnings.append(f"rows out of order, now sorted by arrival: {late} of {len(trace)}")
             trace = trace.take(order)
         if parent_id is not None:
             trace, orphans = _chained(trace, own_id[order], parent_id[order], layout)
             if orphans:
-                warnings.append(f"{orphans} requests follow a parent that is not before them here")
+                warnings.append(f"requests whose parent is not among those before them: {orphans}")
         stated = "as written" if layout.exact else "seconds from the first"
         meta = {"source": str(self.path), "format": layout.name, "arrivals": stated}
         return trace.replace(meta=meta, warnings=tuple(warnings))

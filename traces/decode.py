@@ -7,11 +7,12 @@ column and a mask of the rows where the value is missing; what cannot be underst
 from __future__ import annotations
 
 import re
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from traces.columns import BoolColumn, FloatColumn, IntColumn
+if TYPE_CHECKING:
+    from traces.columns import BoolColumn, FloatColumn, IntColumn
 
 # A list of whatever JSON holds, or a pyarrow array.
 Values: TypeAlias = Any

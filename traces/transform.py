@@ -66,8 +66,9 @@ def thin(
     ----------
     share : of the requests to keep, above 0 and at most 1; the kept number is within one unit
     by : what is kept or dropped whole. "burst": requests that follow each other within `gap_s`,
-        so that what stays is as bursty as it was. "session": the turns of a session, a request
-        without session being its own. "request": each alone, which smooths bursts away
+        so that the peaks of what stays are as high as they were. "session": the turns of a
+        session, a request without session being its own. "request": each alone, which flattens
+        the peaks
     gap_s : the longest pause inside a burst, by default the mean gap; with by="burst" only
     """
     if not 0 < share <= 1:
@@ -92,7 +93,7 @@ def thin(
     used = 1 + int(np.abs(reached - share * len(trace)).argmin())
     keep = np.zeros(len(sizes), dtype=np.bool_)
     keep[order[:used]] = True
-    return trace[keep[unit]]
+    return trace.take(np.flatnonzero(keep[unit]))
 
 
 def repeat(trace: Trace, times: int, *, period_s: float | None = None) -> Trace:
