@@ -29,9 +29,12 @@ app.add_typer(cli_calibrate.app, name="calibrate")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        console.show(f"saber {version('sabersim')}")
+        try:
+            console.show(f"saber {version('sabersim')}")
+        except PackageNotFoundError:
+            console.show("saber, run from its source without being installed")
         raise typer.Exit
 
 
@@ -46,8 +49,7 @@ def saber(
 
     SABER's SLA-aware admission beside fixed batch sizes and other policies.
 
-    Examples
-    --------
+    Examples:
       saber compare
       saber run --policy "static(32)" --rps 5
       saber trace describe trace.csv

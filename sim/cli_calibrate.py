@@ -21,6 +21,8 @@ def show(
 ) -> None:
     """Show what a profile says, how well it is known, and its caveats.
 
+    Step times at some batches and prompt lengths, measured ranges, errors of the fit.
+
     Examples:
       saber calibrate show paper-qwen2.5-coder-3b
       saber calibrate show my-profile.json --json
@@ -80,7 +82,7 @@ def show(
 def speed(
     profile: Annotated[
         str | None,
-        typer.Argument(metavar="[PROFILE]", help="A bundled profile or a JSON file."),
+        typer.Argument(metavar="PROFILE", help="A bundled profile or a JSON file."),
     ] = None,
     csv: Annotated[
         Path | None,
@@ -89,6 +91,8 @@ def speed(
     json: Json = False,
 ) -> None:
     """Fit SABER's three estimators of speed over load and mark the best by R^2.
+
+    To the speed points of a profile, or to a file of pairs.
 
     Examples:
       saber calibrate speed paper-qwen2.5-coder-3b

@@ -29,8 +29,8 @@ def compare(
     policies: Annotated[
         str,
         typer.Option(
-            help='Comma-separated, such as "static(8),saber(estimator=linear)"; '
-            "module:object is a policy of your own.",
+            help='Comma-separated, such as "static(8), saber(lpq=all)"; module:object is a '
+            "policy of your own.",
             show_default="static(10) to static(100) by 10, and saber",
             rich_help_panel=given.SERVING,
         ),
@@ -50,7 +50,8 @@ def compare(
             help="Repetitions: each draws arrivals and policies' choices anew.",
             show_default="30; 1 with --trace",
             rich_help_panel=given.MEASURING,
-            min=1,
+            parser=given.whole(1),
+            metavar="N",
         ),
     ] = None,
     first_seed: Annotated[
@@ -59,7 +60,8 @@ def compare(
             help="The first seed; the others follow it.",
             show_default="0",
             rich_help_panel=given.MEASURING,
-            min=0,
+            parser=given.whole(0),
+            metavar="N",
         ),
     ] = None,
     goodput: given.Goodput = None,

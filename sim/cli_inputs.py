@@ -157,6 +157,11 @@ def check(
 
     from sim.feasible import refuse_hopeless_slas, refuse_oversized
 
+    if profile.kv_tokens < options.block_size:
+        raise OptionError(
+            f"kv_tokens={profile.kv_tokens}: expected at least one block of "
+            f"{options.block_size} tokens"
+        )
     limits = EngineLimits(
         discipline=options.discipline or cast("Discipline", profile.discipline),
         max_num_seqs=1,

@@ -4,6 +4,7 @@ Options that apply only in some modes default to None, so that a command can tel
 given from one that was not: an option without effect is an error, never ignored.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -12,6 +13,30 @@ import typer
 from sim.options import Discipline, OptionError, RunOptions
 
 DEFAULT_PROFILE = "paper-qwen2.5-coder-3b"
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers whose error names the text and what was expected."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise typer.BadParameter(f"{text!r}: expected a whole number of at least {least}")
+        return number
+
+    return parse
+
+
+def decimal(text: str) -> float:
+    """Return a number; the error names the text.  Ranges are checked where they matter."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: expected a number") from None
+
 
 ARRIVALS_HELP = (
     'Arrival process: poisson, uniform, "gamma(cv=3)", "mmpp(ratio=8)", "diurnal(amplitude=0.5)".'
@@ -37,6 +62,8 @@ Workload = Annotated[
 Rps = Annotated[
     float | None,
     typer.Option(
+        parser=decimal,
+        metavar="X",
         help="Mean requests a second, for workloads and files without arrival times.",
         show_default="10",
         rich_help_panel=REQUESTS,
@@ -48,7 +75,8 @@ N = Annotated[
         help="Number of requests of the workload.",
         show_default="100",
         rich_help_panel=REQUESTS,
-        min=1,
+        parser=whole(1),
+        metavar="N",
     ),
 ]
 Arrivals = Annotated[
@@ -86,7 +114,10 @@ ProfileName = Annotated[
     ),
 ]
 Replicas = Annotated[
-    int, typer.Option(help="Engines side by side.", rich_help_panel=SERVING, min=1)
+    int,
+    typer.Option(
+        help="Engines side by side.", rich_help_panel=SERVING, parser=whole(1), metavar="N"
+    ),
 ]
 MaxNumSeqs = Annotated[
     int | None,
@@ -94,11 +125,15 @@ MaxNumSeqs = Annotated[
         help="Largest batch of the engine, for policies that do not set it.",
         show_default="256",
         rich_help_panel=SERVING,
-        min=1,
+        parser=whole(1),
+        metavar="N",
     ),
 ]
 MaxNumBatchedTokens = Annotated[
-    int, typer.Option(help="Token budget of a step.", rich_help_panel=SERVING, min=1)
+    int,
+    typer.Option(
+        help="Token budget of a step.", rich_help_panel=SERVING, parser=whole(1), metavar="N"
+    ),
 ]
 MaxModelLen = Annotated[
     int | None,
@@ -106,11 +141,15 @@ MaxModelLen = Annotated[
         help="Refuse requests with more prompt and output tokens than this.",
         show_default="no limit",
         rich_help_panel=SERVING,
-        min=1,
+        parser=whole(1),
+        metavar="N",
     ),
 ]
 BlockSize = Annotated[
-    int, typer.Option(help="Tokens of a KV block.", rich_help_panel=SERVING, min=1)
+    int,
+    typer.Option(
+        help="Tokens of a KV block.", rich_help_panel=SERVING, parser=whole(1), metavar="N"
+    ),
 ]
 KvTokens = Annotated[
     int | None,
@@ -118,7 +157,8 @@ KvTokens = Annotated[
         help="Tokens the KV cache holds.",
         show_default="the profile's",
         rich_help_panel=SERVING,
-        min=1,
+        parser=whole(1),
+        metavar="N",
     ),
 ]
 DisciplineName = Annotated[
@@ -142,14 +182,16 @@ Goodput = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY:MS...",
-        help="Limits that replace the SLAs, as in vLLM: ttft:200 tpot:20 e2el:1000 [ms].",
+        help="Limits that replace the SLAs, as in vLLM: ttft:200 tpot:20 e2el:1000 (ms).",
         rich_help_panel=MEASURING,
     ),
 ]
 ClientOverheadS = Annotated[
     float | None,
     typer.Option(
-        help="Round trip added to TTFT and E2E [s].",
+        parser=decimal,
+        metavar="X",
+        help="Round trip added to TTFT and E2E (s).",
         show_default="the profile's",
         rich_help_panel=MEASURING,
     ),
@@ -157,7 +199,9 @@ ClientOverheadS = Annotated[
 UntilS = Annotated[
     float | None,
     typer.Option(
-        help="Stop the clock here [s of the trace].",
+        parser=decimal,
+        metavar="X",
+        help="Stop the clock here (s of the trace).",
         show_default="the last finish",
         rich_help_panel=MEASURING,
     ),
@@ -165,13 +209,17 @@ UntilS = Annotated[
 WarmupS = Annotated[
     float,
     typer.Option(
-        help="Leave requests that arrive earlier out of the summary [s of the trace].",
+        parser=decimal,
+        metavar="X",
+        help="Leave requests that arrive earlier out of the summary (s of the trace).",
         rich_help_panel=MEASURING,
     ),
 ]
 JitterCv = Annotated[
     float,
     typer.Option(
+        parser=decimal,
+        metavar="X",
         help="Coefficient of variation of random step times; 0 is none.",
         rich_help_panel=MEASURING,
     ),

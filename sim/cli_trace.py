@@ -24,7 +24,11 @@ Format = Annotated[
 ]
 FileRps = Annotated[
     float | None,
-    typer.Option(help="Requests a second, for files of lengths without arrival times."),
+    typer.Option(
+        parser=given.decimal,
+        metavar="X",
+        help="Requests a second, for files of lengths without arrival times.",
+    ),
 ]
 FileArrivals = Annotated[
     str | None,
@@ -43,7 +47,10 @@ SlaProfile = Annotated[
     ),
 ]
 Seed = Annotated[
-    int | None, typer.Option(help="Of what is drawn at random.", show_default="0", min=0)
+    int | None,
+    typer.Option(
+        help="Of what is drawn at random.", show_default="0", parser=given.whole(0), metavar="N"
+    ),
 ]
 
 
@@ -57,6 +64,8 @@ def describe(
     json: given.Json = False,
 ) -> None:
     """Print the numbers of a trace: rates, bursts, lengths, tasks.
+
+    The format is told by the content, never by the name; gzip and zstandard are opened.
 
     Examples:
       saber trace describe trace.csv
@@ -104,6 +113,8 @@ def convert(
     rps: Annotated[
         float | None,
         typer.Option(
+            parser=given.decimal,
+            metavar="X",
             help="Requests a second, for files of lengths without arrival times.",
             rich_help_panel=READING,
         ),
@@ -117,13 +128,20 @@ def convert(
     start_s: Annotated[
         float | None,
         typer.Option(
-            help="Keep arrivals from here on; they then count from here [s].",
+            parser=given.decimal,
+            metavar="X",
+            help="Keep arrivals from here on; they then count from here (s).",
             rich_help_panel=CHANGING,
         ),
     ] = None,
     end_s: Annotated[
         float | None,
-        typer.Option(help="Keep arrivals before this [s].", rich_help_panel=CHANGING),
+        typer.Option(
+            parser=given.decimal,
+            metavar="X",
+            help="Keep arrivals before this (s).",
+            rich_help_panel=CHANGING,
+        ),
     ] = None,
     tasks: Annotated[
         str | None,
@@ -132,7 +150,10 @@ def convert(
     thin: Annotated[
         float | None,
         typer.Option(
-            help="Keep about this share of the requests, 0 to 1.", rich_help_panel=CHANGING
+            parser=given.decimal,
+            metavar="X",
+            help="Keep about this share of the requests, 0 to 1.",
+            rich_help_panel=CHANGING,
         ),
     ] = None,
     thin_by: Annotated[
@@ -145,11 +166,21 @@ def convert(
     ] = None,
     scale: Annotated[
         float | None,
-        typer.Option(help="Play the trace this many times as fast.", rich_help_panel=CHANGING),
+        typer.Option(
+            parser=given.decimal,
+            metavar="X",
+            help="Play the trace this many times as fast.",
+            rich_help_panel=CHANGING,
+        ),
     ] = None,
     scale_to_rps: Annotated[
         float | None,
-        typer.Option(help="Play the trace at this mean rate.", rich_help_panel=CHANGING),
+        typer.Option(
+            parser=given.decimal,
+            metavar="X",
+            help="Play the trace at this mean rate.",
+            rich_help_panel=CHANGING,
+        ),
     ] = None,
     sla: Annotated[
         str | None,
@@ -162,6 +193,8 @@ def convert(
     seed: Seed = None,
 ) -> None:
     """Write a trace in sabersim's own format, whole or changed.
+
+    Reads any known format, told by the content.
 
     Examples:
       saber trace convert azure.csv code.parquet
@@ -199,8 +232,12 @@ def convert(
 def generate(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where to write: .csv or .parquet.")],
     workload: Annotated[str, typer.Option(help="Named workload: W1, W2 or W3.")] = "W3",
-    rps: Annotated[float, typer.Option(help="Mean requests a second.")] = 10.0,
-    n: Annotated[int, typer.Option(help="Number of requests.", min=1)] = 100,
+    rps: Annotated[
+        float, typer.Option(parser=given.decimal, metavar="X", help="Mean requests a second.")
+    ] = 10.0,
+    n: Annotated[
+        int, typer.Option(help="Number of requests.", parser=given.whole(1), metavar="N")
+    ] = 100,
     arrivals: Annotated[str, typer.Option(help=given.ARRIVALS_HELP)] = "poisson",
     sla: Annotated[
         str | None,
@@ -210,9 +247,14 @@ def generate(
         ),
     ] = None,
     profile: SlaProfile = None,
-    seed: Annotated[int, typer.Option(help="Of arrivals and order of tasks.", min=0)] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(help="Of arrivals and order of tasks.", parser=given.whole(0), metavar="N"),
+    ] = 0,
 ) -> None:
     """Make a trace of a named workload.
+
+    The same seed gives the same file.
 
     Examples:
       saber trace generate --out w3.csv
@@ -287,7 +329,7 @@ def _show(numbers: dict[str, Any], title: str) -> None:
         title,
         ["tokens", *tokens],
         [
-            [name, *(console.number(numbers[name][part], 4) for part in tokens)]
+            [name, *(console.number(numbers[name][part]) for part in tokens)]
             for name in ("prompt", "output")
         ],
     )
