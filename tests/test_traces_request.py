@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from trace_strategies import any_trace
 
-from traces.columns import HashIds
+from traces.columns import HashIds, Labels
 from traces.request import Request, Trace, TraceError
 
 
@@ -148,6 +147,8 @@ def test_what_a_trace_lacks_takes_no_memory() -> None:
         ({"task": ["a", "b"]}, "task has 2 labels; expected 3"),
         ({"task": ["a", "b\nc", "d"]}, r"task is 'b\\nc'; expected a non-empty, printable text"),
         ({"tenant": ["", "b", "d"]}, "tenant is ''"),
+        ({"task": Labels(np.array([0, 1, 2]), ("a", "b"))}, r"task has codes outside -1\.\.1"),
+        ({"task": Labels(np.array([0, 1, 1]), ("a", "a"))}, "task has a name twice"),
         ({"parent": [-1, 1, 0]}, "row 1: parent is 1; expected an earlier row, or -1"),
         ({"hash_ids": HashIds(np.array([0, 1]), np.array([7]), 16)}, "hash_ids.offsets must rise"),
         (

@@ -33,6 +33,7 @@ class Assembly:
         self.parts: dict[str, list[Any]] = defaultdict(list)
         self.coders = {kind: LabelCoder() for kind, f in layout.labels.items() if self._has(f)}
         self.origin_ns: int | None = None
+        self.rows_met = 0
         self.without_response = self.bad = self.with_images = 0
         self.first_bad = ""
 
@@ -154,7 +155,7 @@ class Assembly:
             problems.append((unclear, _says(values, layout.images, "a number >= 0")))
         if layout.chain is not None and self._has(layout.chain[1]):
             own, parent = layout.chain
-            columns["own_id"] = batch.rows if own is None else numbers(values[own])[0]
+            columns["own_id"] = self._ordinals(batch) if own is None else numbers(values[own])[0]
             column, missing = numbers(values[parent])
             columns["parent_id"] = np.where(missing, -1, column)
             for name, field in (("own_id", own or parent), ("parent_id", parent)):
@@ -171,6 +172,12 @@ class Assembly:
                     (~rule.ok(column), _says(values, layout.block_tokens, rule.expected))
                 )
                 columns["block_tokens"] = column
+
+    def _ordinals(self, batch: Batch) -> IntColumn:
+        """Return the numbers of the batch's rows, bad ones counted and blank lines not."""
+        met = np.sort(np.concatenate([batch.rows, [row for row, _ in batch.broken]]))
+        first, self.rows_met = self.rows_met, self.rows_met + len(met)
+        return first + np.searchsorted(met, batch.rows)
 
     def _in_order(self, columns: dict[str, Any], warnings: list[str]) -> Trace:
         layout = self.layout

@@ -87,6 +87,8 @@ def label_column(name: str, given: Labels | str | Iterable[str | None] | None, n
         if len(codes) and not -1 <= codes.min() <= codes.max() < len(given.names):
             raise TraceError(f"{name} has codes outside -1..{len(given.names) - 1}, its names")
         labels = Labels(codes, tuple(given.names))
+        if len(set(labels.names)) != len(labels.names):
+            raise TraceError(f"{name} has a name twice among {brief(labels.names)}")
     else:
         labels = encode_labels([given] * n if isinstance(given, str) else given)
     if len(labels.codes) != n:

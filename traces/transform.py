@@ -107,8 +107,9 @@ def repeat(trace: Trace, times: int, *, period_s: float | None = None) -> Trace:
 
     Notes
     -----
-    Sessions of a copy are sessions of their own ("name~2" is the second copy of "name"), and so
-    is the content its block ids stand for: a copy shares no prefix with another.
+    Sessions of a copy are sessions of their own ("name~2" is the second copy of "name", with more
+    tildes where names have some already), and so is the content its block ids stand for: a copy
+    shares no prefix with another.
     """
     if times < 1:
         raise TraceError(f"times is {times}; expected at least 1")
@@ -140,9 +141,12 @@ def repeat(trace: Trace, times: int, *, period_s: float | None = None) -> Trace:
         columns[name] = tiled(column, step)
         if not is_absent(column):
             columns[name][np.tile(column < 0, times)] = -1
+    mark = "~"
+    while any(mark in name for name in trace.sessions):
+        mark += "~"
     columns["sessions"] = (
         *trace.sessions,
-        *(f"{name}~{copy}" for copy in range(2, times + 1) for name in trace.sessions),
+        *(f"{name}{mark}{copy}" for copy in range(2, times + 1) for name in trace.sessions),
     )
     if trace.hash_ids is not None:
         columns["hash_ids"] = join_hash_ids([trace.hash_ids] * times, fresh=True)
