@@ -1,4 +1,4 @@
-"""Hypothesis strategies for runs of small clusters, and the deciders they use."""
+"""Random runs of small clusters, for Hypothesis and for plain seeds, and the deciders they use."""
 
 from __future__ import annotations
 
@@ -15,11 +15,25 @@ from sim.options import EngineLimits
 from sim.stepwise import run_stepwise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
     import numpy as np
 
     from policies.protocol import Pending, View
 
 MOST_SEQS = 8
+
+
+@dataclass(frozen=True)
+class Limits(EngineLimits):
+    """Limits whose watermark is one block in `share`: at 1 % few small caches would have any."""
+
+    share: int = 100
+
+    @property
+    def watermark(self) -> int:
+        return self.blocks // self.share if self.discipline == "prefill-first" else 0
 
 
 @dataclass(frozen=True)
@@ -89,110 +103,102 @@ class CuriousDecider:
         return Choice(release, demote, refuse, view.now_ps + pause_ps if looks else NEVER_PS)
 
 
-def deciders(scale: int) -> st.SearchStrategy:
-    """Draw static release, a SABER or a curious policy, for steps of about `scale` ps."""
-    # A request alone gets about one token in 10 * scale.
-    speeds = st.lists(st.floats(0.1, 3), min_size=2, max_size=6).map(
-        lambda v: tuple(sorted((x * 1e11 / scale for x in v), reverse=True))
+def random_case(dice: Random) -> Case:
+    """Return one run with many ties: arrivals at one instant, and where steps end."""
+    scale = dice.choice([1, 1, 1, 10**3, 10**9])
+    most_prompt = dice.choice([4, 20, 90])
+    most_output = dice.choice([3, 6, 30, 120])
+    most_pause = dice.choice([0, 3, 40, 400])
+    now_ps = 0
+    requests = []
+    for _ in range(dice.randint(1, 14)):
+        now_ps += dice.randint(0, most_pause) * scale
+        requests.append((now_ps, *_random_request(dice, most_prompt, most_output, scale)))
+    longest = max(prompt + output for _, prompt, output, _ in requests)
+    case = Case(
+        requests=tuple(requests),
+        replicas=tuple(_random_limits(dice, longest) for _ in range(dice.choice([1, 1, 2, 3]))),
+        costs=_random_costs(dice, scale),
+        decider=_random_decider(dice, scale),
+        jitter_cv=dice.choice([None, None, 0.0, 0.1, 1.5]),
+        seed=dice.randint(0, 2**16),
+        watched=dice.choice([False, True]),
     )
-    limit = st.floats(0.1, 3).map(lambda v: v * 1e11 / scale)
-    low_priority = st.sampled_from(["one", "all", "idle"])
-    rules = st.builds(
-        PollingRules,
-        interval_ps=st.integers(1, 40).map(lambda v: v * scale),
-        window=st.integers(1, 4),
-        lpq=low_priority,
-        count_low_priority=st.booleans(),
-        load_factor=st.integers(1, 2),
-        demote_every=st.integers(1, 3),
-    )
-    return st.one_of(
-        st.just(pass_through),
-        st.builds(Events, speeds, limit, low_priority),
-        st.builds(Polls, speeds, limit, rules),
-        st.builds(Curious, st.integers(1, 60).map(lambda v: v * scale), st.booleans()),
-    )
-
-
-@st.composite
-def costs(draw: st.DrawFn, scale: int = 1) -> Costs:
-    """Any tables, rising or not; context, prompts and attention may be free."""
-    fixed = draw(st.lists(st.integers(1, 30), min_size=MOST_SEQS + 1, max_size=MOST_SEQS + 1))
-    context = draw(
-        st.one_of(
-            st.just([0] * (MOST_SEQS + 1)),
-            st.lists(st.integers(0, 3), min_size=MOST_SEQS + 1, max_size=MOST_SEQS + 1),
+    for _ in range(dice.randint(0, 3)):
+        # Up to its arrival a further request changes nothing: it arrives exactly at a boundary.
+        late = (
+            _near_a_boundary(dice, case),
+            *_random_request(dice, most_prompt, most_output, scale),
         )
-    )
-    # No round numbers at a larger scale.
-    odd = draw(st.integers(0, scale - 1))
-    return Costs(
-        tuple(v * scale + odd for v in fixed),
-        tuple(v * scale // 7 if scale > 1 else v for v in context),
-        draw(st.integers(0, 10)) * scale,
-        draw(st.integers(0, 2)) * scale,
-        draw(st.integers(0, 1)) * scale,
-    )
+        case = replace(case, requests=tuple(sorted([*case.requests, late], key=lambda r: r[0])))
+    if dice.randint(0, 3) == 3:
+        case = replace(case, until_ps=_near_a_boundary(dice, case))
+    return case
 
 
-@st.composite
-def engine_limits(draw: st.DrawFn, longest: int) -> EngineLimits:
-    """Either discipline, with a cache from tight to ample for requests of at most `longest`."""
-    discipline = draw(st.sampled_from(["prefill-first", "chunked"]))
-    seqs = draw(st.integers(1, MOST_SEQS))
-    tokens = draw(st.one_of(st.integers(1, 12), st.integers(13, 4 * longest)))
+def _random_request(dice: Random, most_prompt: int, most_output: int, scale: int) -> tuple:
+    """Return a prompt, an output and an SLA, which may be missing or hopeless."""
+    prompt, output = dice.randint(1, most_prompt), dice.randint(1, most_output)
+    return prompt, output, dice.choice([NEVER_PS, dice.randint(1, 60 * most_output) * scale])
+
+
+def _random_limits(dice: Random, longest: int) -> Limits:
+    """Return either discipline, and a cache from tight to ample for requests up to `longest`."""
+    discipline = dice.choice(["prefill-first", "chunked"])
+    seqs = dice.randint(1, MOST_SEQS)
+    tokens = dice.choice([dice.randint(1, 12), dice.randint(12, 12 + 4 * longest)])
     if discipline == "chunked":
         tokens = max(tokens, seqs)
-    block_size = draw(st.integers(1, 16))
-    kv_tokens = draw(
-        st.one_of(
-            st.integers(longest, 3 * longest), st.integers(1, 3 * longest), st.just(100 * longest)
-        )
+    tight, some_refused = dice.randint(longest, 2 * longest), dice.randint(1, longest)
+    kv_tokens = dice.choice([tight, tight, tight, some_refused, 100 * longest])
+    block_size = dice.randint(1, 16)
+    blocks = -(-kv_tokens // block_size)
+    return Limits(discipline, seqs, tokens, blocks, block_size, dice.choice([100, 8, 4]))
+
+
+def _random_costs(dice: Random, scale: int) -> Costs:
+    """Return any tables, rising or not; context, prompts and attention may be free."""
+    batches = range(MOST_SEQS + 1)
+    odd = dice.randint(0, scale - 1)  # no round numbers at a larger scale
+    fixed = tuple(dice.randint(1, 30) * scale + odd for _ in batches)
+    context_free = dice.choice([False, True])
+    context = tuple(0 if context_free else dice.randint(0, 3) * scale + odd // 7 for _ in batches)
+    prefill, token, attention = dice.randint(0, 10), dice.randint(0, 2), dice.randint(0, 1)
+    return Costs(fixed, context, prefill * scale, token * scale, attention * scale)
+
+
+def _random_decider(dice: Random, scale: int) -> Callable:
+    """Return static release, a SABER or a curious policy, for steps of about `scale` ps."""
+    kind = dice.choice([None, Events, Polls, Curious])
+    if kind is None:
+        return pass_through
+    if kind is Curious:
+        return Curious(dice.randint(1, 60) * scale, dice.choice([False, True]))
+    # Around one token in 10 * scale.
+    speed = 1e10 / scale
+    speeds = sorted((dice.randint(1, 30) * speed for _ in range(dice.randint(2, 6))), reverse=True)
+    limit = dice.randint(1, 30) * speed
+    low_priority = dice.choice(["one", "all", "idle"])
+    if kind is Events:
+        return Events(tuple(speeds), limit, low_priority)
+    rules = PollingRules(
+        interval_ps=dice.randint(1, 40) * scale,
+        window=dice.randint(1, 4),
+        lpq=low_priority,
+        count_low_priority=dice.choice([False, True]),
+        load_factor=dice.randint(1, 2),
+        demote_every=dice.randint(1, 3),
     )
-    return EngineLimits(discipline, seqs, tokens, -(-kv_tokens // block_size), block_size)
+    return Polls(tuple(speeds), limit, rules)
 
 
-@st.composite
-def cases(draw: st.DrawFn) -> Case:
-    """One run with many ties: arrivals at one instant, and at instants at which tokens come."""
-    scale = draw(st.sampled_from([1, 1, 1, 10**3, 10**9]))
-    most_prompt = draw(st.sampled_from([4, 20, 90]))
-    most_output = draw(st.sampled_from([1, 6, 30, 120]))
-    gap = draw(st.sampled_from([0, 3, 40, 400]))
-    request = st.tuples(
-        st.integers(0, gap),
-        st.integers(1, most_prompt),
-        st.integers(1, most_output),
-        st.one_of(st.just(NEVER_PS), st.integers(1, 60 * most_output).map(lambda v: v * scale)),
-    )
-    requests = []
-    now_ps = 0
-    for pause, prompt, output, sla_ps in draw(st.lists(request, min_size=1, max_size=12)):
-        now_ps += pause * scale
-        requests.append((now_ps, prompt, output, sla_ps))
-    replicas = draw(st.lists(engine_limits(most_prompt + most_output), min_size=1, max_size=3))
-    case = Case(
-        tuple(requests),
-        tuple(replicas),
-        draw(costs(scale)),
-        draw(deciders(scale)),
-        jitter_cv=draw(st.one_of(st.none(), st.sampled_from([0.0, 0.1, 1.5]))),
-        seed=draw(st.integers(0, 2**16)),
-        watched=draw(st.booleans()),
-    )
-    for _ in range(draw(st.integers(0, 3))):
-        # Up to its arrival a further request changes nothing: it arrives exactly at a boundary.
-        arrival = draw(_near_a_boundary(case))
-        late = (arrival, *draw(request)[1:])
-        case = replace(case, requests=tuple(sorted([*case.requests, late], key=lambda r: r[0])))
-    until_ps = draw(st.one_of(st.none(), st.none(), _near_a_boundary(case)))
-    return replace(case, until_ps=until_ps)
-
-
-def _near_a_boundary(case: Case) -> st.SearchStrategy[int]:
+def _near_a_boundary(dice: Random, case: Case) -> int:
     result = run(case, run_stepwise)
     instants = {end for gaps in result.gaps for end, _ in gaps} | {0}
     instants |= {t for t in (*result.first_token, *result.finished) if t > 0}
-    at = st.sampled_from(sorted(instants))
-    off = st.sampled_from([0, 0, 0, 0, -1, 1])
-    return st.builds(lambda t, d: max(0, t + d), at, off)
+    return max(0, dice.choice(sorted(instants)) + dice.choice([0, 0, 0, 0, -1, 1]))
+
+
+def cases() -> st.SearchStrategy[Case]:
+    """Return the strategy of `random_case`, whose every throw Hypothesis chooses."""
+    return st.randoms(use_true_random=False).map(random_case)
