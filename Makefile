@@ -50,7 +50,7 @@ $(TEST)/.done: EXTRAS := [test]
 $(LINT)/.done: EXTRAS := [lint]
 $(APP)/.done $(TEST)/.done $(LINT)/.done: pyproject.toml | python
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.$(EXTRAS)'
+	$(@D)/bin/python -m pip install -qq --disable-pip-version-check --editable '.$(EXTRAS)'
 	@touch $@
 
 python:

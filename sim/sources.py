@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Recorded:
     @property
     def title(self) -> str:
         """One line for tables and figures."""
-        return f"{self.path}, {len(self.trace):,} requests"
+        return f"{Path(self.path).name}, {len(self.trace):,} requests"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Timed:
     def title(self) -> str:
         """One line for tables and figures."""
         n = len(self.lengths)
-        return f"{self.path}, {n:,} requests at {self.rps:g} requests/s, {self.arrivals}"
+        return f"{Path(self.path).name}, {n:,} requests at {self.rps:g} requests/s, {self.arrivals}"
 
 
 @dataclass(frozen=True)

@@ -443,7 +443,7 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
     "words", [["--help"], ["compare", "--help"], ["trace", "convert", "--help"], []]
 )
 def test_help_is_quick_and_imports_nothing_heavy(words):
-    heavy = "numpy pandas scipy matplotlib pyarrow simpy joblib".split()
+    heavy = ["numpy", "pandas", "scipy", "matplotlib", "pyarrow", "simpy", "joblib"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.run(
         [

@@ -1,3 +1,5 @@
+"""Several policies on the same requests: means, intervals, paired differences, and the figure."""
+
 import math
 
 import numpy as np
