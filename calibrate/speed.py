@@ -78,12 +78,17 @@ class SpeedModel:
         low, high = self.falling
         return _value(self.estimator, self.params, min(max(load, low), high))
 
-    def table(self, n: int) -> list[float]:
-        """Return [speed(0), ..., speed(n)]."""
-        low, high = self.falling
-        return [
-            _value(self.estimator, self.params, min(max(load, low), high)) for load in range(n + 1)
-        ]
+    def table(self, n: int) -> tuple[float, ...]:
+        """Return speed(0), ..., speed(n); remembered, since many runs ask for the same."""
+        return _remembered_table(self, n)
+
+
+@lru_cache(maxsize=128)
+def _remembered_table(model: SpeedModel, n: int) -> tuple[float, ...]:
+    low, high = model.falling
+    return tuple(
+        _value(model.estimator, model.params, min(max(load, low), high)) for load in range(n + 1)
+    )
 
 
 def _value(estimator: str, params: Sequence[float], load: float) -> float:

@@ -6,11 +6,11 @@ from collections import deque
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from policies.protocol import NEVER_PS, Choice
+from policies.protocol import NEVER_PS, NOTHING, Choice
 from policies.saber_terms import demotion_ps, required_speed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
 
@@ -41,7 +41,7 @@ class EventSaber:
     )
 
     def __init__(
-        self, speeds: list[float], limit: float, lpq: LowPriority, rng: np.random.Generator
+        self, speeds: Sequence[float], limit: float, lpq: LowPriority, rng: np.random.Generator
     ) -> None:
         self._speeds = speeds
         self._top = len(speeds) - 1
@@ -76,7 +76,9 @@ class EventSaber:
                 hpq[arrived.id] = arrived
                 if expires_ps != NEVER_PS:
                     heappush(self._expiry, (expires_ps, arrived.id))
-        self._demote_due(now_ps, demoted)
+        expiry = self._expiry
+        if expiry and expiry[0][0] <= now_ps:
+            self._demote_due(now_ps, demoted)
 
         released: list[int] = []
         if hpq and load == self._load:
@@ -92,9 +94,10 @@ class EventSaber:
             elif self._lpq_rule == "one" or not load:
                 released.append(self._lpq.popleft())
         self._load = view.in_engine + len(released)
-        expiry = self._expiry
         while expiry and expiry[0][1] not in hpq:
             heappop(expiry)
+        if not (released or demoted or expiry):
+            return NOTHING
         return Choice(released, demoted, (), expiry[0][0] if expiry else NEVER_PS)
 
     def _demote_due(self, now_ps: int, demoted: list[int]) -> None:
@@ -109,25 +112,32 @@ class EventSaber:
     def _admit(
         self, now_ps: int, load: int, waiting: Iterable[Pending], released: list[int]
     ) -> None:
-        """Release feasible candidates, one after the other, until none is left."""
-        promises, promised = self._promises, self._promised
-        candidates = waiting
-        while True:
-            predicted = self._speeds[min(load + 1, self._top)]
-            while promises and promises[0][1] not in promised:
-                heappop(promises)
-            if promises and -promises[0][0] > predicted:
-                return
-            feasible = [r for r in candidates if required_speed(r, now_ps) <= predicted]
-            if not feasible:
-                return
+        """Release feasible requests, one after the other, until none is left."""
+        predicted = self._speeds[min(load + 1, self._top)]
+        if self._fastest_promise() > predicted:
+            return
+        feasible = [
+            (speed, request.id)
+            for request in waiting
+            if (speed := required_speed(request, now_ps)) <= predicted
+        ]
+        while feasible:
             drawn = 0 if len(feasible) == 1 else int(self._rng.random() * len(feasible))
-            request = feasible.pop(drawn)
-            del self._hpq[request.id]
-            speed = required_speed(request, now_ps)
-            promised[request.id] = speed
-            heappush(promises, (-speed, request.id))
-            released.append(request.id)
+            speed, request = feasible.pop(drawn)
+            del self._hpq[request]
+            self._promised[request] = speed
+            heappush(self._promises, (-speed, request))
+            released.append(request)
             load += 1
-            # The prediction only falls as the load rises: who failed once fails again.
-            candidates = feasible
+            predicted = self._speeds[min(load + 1, self._top)]
+            if self._fastest_promise() > predicted:
+                return
+            # The prediction only falls as the load rises: who fails once fails again.
+            feasible = [candidate for candidate in feasible if candidate[0] <= predicted]
+
+    def _fastest_promise(self) -> float:
+        """Return the greatest speed promised to an unfinished request; 0 without any."""
+        promises, promised = self._promises, self._promised
+        while promises and promises[0][1] not in promised:
+            heappop(promises)
+        return -promises[0][0] if promises else 0.0

@@ -10,6 +10,8 @@ from policies.protocol import NOTHING, Choice
 from policies.saber_terms import demotion_ps, required_speed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
     from policies.protocol import Pending, View
@@ -51,7 +53,7 @@ class PollingSaber:
 
     def __init__(
         self,
-        speeds: list[float],
+        speeds: Sequence[float],
         limit: float,
         rules: PollingRules,
         rng: np.random.Generator,

@@ -47,20 +47,20 @@ class Arrivals:
         self._event._value = None
         self._callbacks = [self._deliver]
         self._next: Pending | None = None
-        self._schedule_next()
+        self._schedule_next(0)
 
-    def _schedule_next(self) -> None:
+    def _schedule_next(self, now_ps: int) -> None:
         request = next(self._requests, None)
         if request is not None and request.arrival_ps <= self._until_ps:
             self._next = request
             self._event.callbacks = self._callbacks  # type: ignore[assignment]
-            self._env.schedule(self._event, ARRIVAL, request.arrival_ps - self._env.now)
+            self._env.schedule(self._event, ARRIVAL, request.arrival_ps - now_ps)
 
     def _deliver(self, event: simpy.Event) -> None:
         request = self._next
         assert request is not None
         self._arrive[self._route(request)](request)
-        self._schedule_next()
+        self._schedule_next(request.arrival_ps)
 
 
 def run_cluster(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ID_BITS = 32
 ID_MASK = (1 << ID_BITS) - 1
 
+SHORT_OF_BLOCKS = -1
+
 
 class Decoding:
     """Sequences that have their prompt stored and gain one token a step, all together.
@@ -154,10 +156,22 @@ class Decoding:
 
     # ------------------------------------------------------------------ leaps
 
-    def leap(self, now_ps: int, blocks: int, at_most: int | None = None) -> int:
-        """Start decoding until the next completion or until `blocks` run short; return the end.
+    def leap(self, now_ps: int, blocks: int, at_most: int = 0) -> int:
+        """Start decoding until the next completion or until `blocks` run short.
 
-        The next step must fit into `blocks`; the leap takes `at_most` steps, if that is given.
+        Parameters
+        ----------
+        now_ps : int
+            Start of the first step [ps].
+        blocks : int
+            KV blocks there are for the running set.
+        at_most : int
+            Take no more steps than this; 0 is no limit.
+
+        Returns
+        -------
+        int
+            The end of the leap [ps]; ``SHORT_OF_BLOCKS`` if not even one step fits.
         """
         steps = at_most or (self._retirements[0] >> ID_BITS) - self._step
         size = self._block_size
@@ -165,6 +179,8 @@ class Decoding:
         # An upper bound of what the last step needs; the exact count is rarely wanted.
         if self._context_tokens + (steps + size - 2) * batch > blocks * size:
             free = blocks - self.blocks_needed()
+            if free < 0:
+                return SHORT_OF_BLOCKS
             steps = self._phases.steps_within(free, self._step, batch, steps)
         fixed_ps = self._costs.decode_fixed_ps[batch]
         context_ps = self._costs.decode_context_ps[batch]
@@ -177,11 +193,15 @@ class Decoding:
         self._start_ps = now_ps
         self._fixed_ps = fixed_ps
         self._context_ps = context_ps
-        return self._end_after(steps)
+        self.steps = steps
+        self.end_ps = now_ps + self._time(steps)
+        return self.end_ps
 
     def cut(self, now_ps: int) -> int:
         """Let the leap end with the step in flight at `now_ps`; return the new end."""
-        return self._end_after(self._steps_until(now_ps))
+        self.steps = self._steps_until(now_ps)
+        self.end_ps = self._start_ps + self._time(self.steps)
+        return self.end_ps
 
     def end_leap(self) -> list[int]:
         """Apply the steps of the leap; return who got the last token, ascending."""
@@ -224,15 +244,10 @@ class Decoding:
     def stop(self, until_ps: int) -> None:
         """Apply the steps of the leap in flight that end by `until_ps`."""
         if self.steps:
-            done = self._steps_until(until_ps + 1) - 1
-            if done:
-                self._end_after(done)
+            self.steps = self._steps_until(until_ps + 1) - 1
+            if self.steps:
+                self.end_ps = self._start_ps + self._time(self.steps)
                 self.end_leap()
-
-    def _end_after(self, steps: int) -> int:
-        self.steps = steps
-        self.end_ps = self._start_ps + self._time(steps)
-        return self.end_ps
 
     def _time(self, steps: int) -> int:
         """Return the time [ps] of the first `steps` steps of the leap."""

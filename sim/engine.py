@@ -7,22 +7,14 @@ token instead and must agree with ``==``.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from policies.protocol import NEVER_PS, Running
-from sim.decoding import Decoding
+from sim.decoding import SHORT_OF_BLOCKS, Decoding
 from sim.ledger import UNSET
 
 if TYPE_CHECKING:
     from sim.spec import ReplicaSpec
-
-
-class Chunk(NamedTuple):
-    """Prompt tokens of one request in the step in flight, after those already stored."""
-
-    request: int
-    past: int
-    tokens: int
 
 
 class Engine:
@@ -83,7 +75,8 @@ class Engine:
         self._waiting: deque[int] = deque()
         # Preempted requests: tokens they keep, instant of the last.
         self._paused: dict[int, tuple[int, int]] = {}
-        self._chunks: list[Chunk] = []  # prompts in the step in flight
+        # Prompts in the step in flight: request, tokens stored before, tokens of this step.
+        self._chunks: list[tuple[int, int, int]] = []
         self._partial = -1  # the prompt that is stored in part
         self._partial_tokens = 0
         self._busy_since_ps = UNSET
@@ -91,7 +84,7 @@ class Engine:
 
     def running(self, now_ps: int) -> tuple[Running, ...]:
         """Return who holds a seat, in admission order, with the tokens generated before now."""
-        prefilling = [chunk.request for chunk in self._chunks]
+        prefilling = [request for request, _, _ in self._chunks]
         if self._partial >= 0 and self._partial not in prefilling:
             prefilling.insert(0, self._partial)
         return (
@@ -166,7 +159,7 @@ class Engine:
         exact = False
         while waiting and seats:
             request = waiting[0]
-            tokens = self._prompt_tokens[request] + self._kept(request)
+            tokens = self._prompt_tokens[request] + (self._kept(request) if self._paused else 0)
             # A prompt longer than the budget goes alone.
             if tokens > budget and self._chunks:
                 break
@@ -176,7 +169,7 @@ class Engine:
                 exact = True
             if need > free:
                 break
-            self._chunks.append(Chunk(waiting.popleft(), 0, tokens))
+            self._chunks.append((waiting.popleft(), 0, tokens))
             free -= need
             seats -= 1
             budget -= tokens
@@ -219,7 +212,7 @@ class Engine:
                 break
             if request != self._partial:
                 self._waiting.popleft()
-            self._chunks.append(Chunk(request, past, tokens))
+            self._chunks.append((request, past, tokens))
             if tokens < left:
                 break
             free -= need
@@ -239,9 +232,11 @@ class Engine:
         decoding = self._decoding
         if not decoding.size:
             return NEVER_PS
-        if decoding.blocks_bound() > blocks:
+        end_ps = decoding.leap(now_ps, blocks)
+        if end_ps == SHORT_OF_BLOCKS:
             self._make_room(blocks)
-        return decoding.leap(now_ps, blocks)
+            end_ps = decoding.leap(now_ps, blocks)
+        return end_ps
 
     def _end_of_prompts(self, now_ps: int) -> int:
         """Return the end of the step that carries ``_chunks``."""

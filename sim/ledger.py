@@ -24,10 +24,10 @@ class Ledger:
         Instants [ps], ``UNSET`` until they come.  Released by the policy; first and last token.
     status : bytearray
         Codes of ``STATUSES``.
-    submitted, demoted : bytearray
-        Flags: the request arrived before the run ended; a policy made it best effort.
+    demoted : bytearray
+        Flags: a policy made the request best effort.
     replica : array of int
-        Where it ran, -1 for nowhere.
+        Where the request was sent, -1 while it has not arrived.
     preemptions : array of int
         How often it was preempted.
     reason : dict of int to str
@@ -43,7 +43,6 @@ class Ledger:
         "reason",
         "replica",
         "status",
-        "submitted",
     )
 
     def __init__(self, requests: int) -> None:
@@ -52,7 +51,6 @@ class Ledger:
         self.first_token_ps = unset * requests
         self.finished_ps = unset * requests
         self.status = bytearray(requests)
-        self.submitted = bytearray(requests)
         self.demoted = bytearray(requests)
         self.replica = array("h", [-1]) * requests
         self.preemptions = array("i", [0]) * requests

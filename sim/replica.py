@@ -11,7 +11,7 @@ from sim.ledger import FINISHED, REFUSED, UNSET
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from policies.protocol import Choice, Pending
+    from policies.protocol import Pending
     from sim.spec import ReplicaSpec
 
 
@@ -54,7 +54,6 @@ class Replica:
         now_ps = request.arrival_ps
         self.advance(now_ps)
         ledger = self._ledger
-        ledger.submitted[request.id] = 1
         ledger.replica[request.id] = self._index
         if request.id in self._refusals:
             ledger.status[request.id] = REFUSED
@@ -102,10 +101,7 @@ class Replica:
         view.arrived = arrived
         view.finished = finished
         view.in_engine = self.in_engine
-        self._carry_out(self._decide(view), now_ps)
-
-    def _carry_out(self, choice: Choice, now_ps: int) -> None:
-        release, demote, refuse, self._wake_ps = choice
+        release, demote, refuse, self._wake_ps = self._decide(view)
         ledger = self._ledger
         if refuse:
             for request in refuse:

@@ -88,7 +88,6 @@ class _Replica:
     def arrive(self, request: Pending) -> None:
         """Take a request in, or refuse it if it can never be served here."""
         ledger = self.spec.ledger
-        ledger.submitted[request.id] = 1
         ledger.replica[request.id] = self.spec.index
         if request.id in self.spec.refusals:
             self.refuse(request.id, self.spec.refusals[request.id])

@@ -73,7 +73,7 @@ def columns_of(
     goodput_ms: Mapping[str, float] | None,
 ) -> Columns:
     """Return the submitted requests with their latencies and whether they met their objective."""
-    ids = np.flatnonzero(np.frombuffer(ledger.submitted, dtype=np.uint8))
+    ids = np.flatnonzero(np.frombuffer(ledger.replica, dtype=np.int16) >= 0)
     status = np.frombuffer(ledger.status, dtype=np.uint8)[ids]
     arrival = arrival_ps[ids]
 

@@ -60,7 +60,7 @@ def _about_ranges(trace: Trace, profile: Profile, accounts: Sequence[ReplicaLedg
 def _about_requests(trace: Trace, options: RunOptions, ledger: Ledger) -> list[str]:
     """Return warnings about requests that the summary leaves out or that came to nothing."""
     found = []
-    submitted = np.frombuffer(ledger.submitted, dtype=np.uint8) == 1
+    submitted = np.frombuffer(ledger.replica, dtype=np.int16) >= 0
     status = np.frombuffer(ledger.status, dtype=np.uint8)
     late = int((~submitted).sum())
     if late:

@@ -107,7 +107,6 @@ class Outcome:
     first_token: list[int] = field(default_factory=list)
     finished: list[int] = field(default_factory=list)
     status: list[int] = field(default_factory=list)
-    submitted: list[int] = field(default_factory=list)
     demoted: list[int] = field(default_factory=list)
     replica: list[int] = field(default_factory=list)
     preemptions: list[int] = field(default_factory=list)
@@ -177,7 +176,6 @@ def outcome(ledger: Ledger, accounts: Sequence[ReplicaLedger]) -> Outcome:
         first_token=list(ledger.first_token_ps),
         finished=list(ledger.finished_ps),
         status=list(ledger.status),
-        submitted=list(ledger.submitted),
         demoted=list(ledger.demoted),
         replica=list(ledger.replica),
         preemptions=list(ledger.preemptions),

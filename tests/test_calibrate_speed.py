@@ -113,7 +113,7 @@ def test_a_usl_that_turns_upward_is_held_at_its_lowest():
 def test_curves_that_only_rise_are_held_at_load_one():
     assert model("usl", 50.0, -0.01, -0.001).speed(40) == 50 / (1 - 0.01 - 0.001)
     assert model("usl", 50.0, -0.01, 0.0).speed(40) == 50 / 0.99
-    assert model("linear", 50.0, 2.0).table(3) == [52.0] * 4
+    assert model("linear", 50.0, 2.0).table(3) == (52.0,) * 4
     assert model("logistic", 50.0, 0.1, 0.0).speed(40) == model("logistic", 50.0, 0.1, 0.0).speed(1)
 
 
@@ -133,7 +133,7 @@ def test_a_line_is_never_negative():
 
 def test_the_table_is_the_speeds():
     for fitted in fit_all(PUBLISHED).values():
-        assert fitted.table(150) == [fitted.speed(load) for load in range(151)]
+        assert fitted.table(150) == tuple(fitted.speed(load) for load in range(151))
 
 
 @settings(max_examples=30, deadline=None)

@@ -73,7 +73,7 @@ MUTANTS = [
     ),
     Mutant(
         "a recompute leaves out the generated tokens",
-        [("engine", " + self._kept(request)\n", "\n")],
+        [("engine", "(self._kept(request) if self._paused else 0)", "0")],
     ),
     Mutant(
         "the preempted goes to the tail of the queue",

@@ -312,14 +312,14 @@ def test_until_includes_its_own_instant():
     requests = ((0, 3, 3), (23, 2, 1), (24, 2, 1))
     # 0-8, 8-23 request 0; at 23 the token comes, 1 arrives and its prefill begins.
     r = step(*requests, until_ps=23)
-    assert r.submitted == [1, 1, 0]
+    assert r.replica == [0, 0, -1]
     assert r.admitted == [0, 23, UNSET]
     assert r.gaps == [Counter({(23, 15): 1})]
     assert r.status == [UNFINISHED] * 3
     assert r.busy == [[0, 23]]
     # One picosecond less: neither.
     r = step(*requests, until_ps=22)
-    assert r.submitted == [1, 0, 0]
+    assert r.replica == [0, -1, -1]
     assert r.gaps == [Counter()]
     assert r.busy == [[0, 22]]
 
