@@ -299,6 +299,53 @@ def test_line_numbers_hold_across_batches(tmp_path: Path, monkeypatch: pytest.Mo
         load(path)
 
 
+def test_the_first_bad_row_is_named_even_where_parsing_is_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers, "_CSV_BATCH_BYTES", 32)
+    path = tmp_path / "t"
+    for bad in range(40, 60):
+        rows = [f"{i},{i + 1},1" for i in range(100)]
+        rows[bad], rows[bad + 2] = f"{bad},x,1", "broken"
+        path.write_text("\n".join([HEADER, *rows]))
+        with pytest.raises(TraceError, match=f"line {bad + 2}: prompt_tokens is 'x'"):
+            load(path)
+
+
+def test_dates_are_exact_across_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "_CSV_BATCH_BYTES", 64)
+    path = tmp_path / "t"
+    rows = [f"2023-11-16 18:17:{i:02}.{i:02}00001,5,1\n" for i in range(60)]
+    path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(rows))
+    expected = [(i * 10**9 + i * 10**7) / 1e9 for i in range(60)]
+    assert load(path).arrival_s.tolist() == expected
+
+
+def test_ties_keep_the_order_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    arrival = np.random.default_rng(0).integers(0, 5, 500)
+    rows = "".join(f"{a},{i + 1},1\n" for i, a in enumerate(arrival))
+    path.write_text(f"{HEADER}\n{rows}")
+    t = load(path)
+    assert t.prompt_tokens.tolist() == [
+        i + 1 for a in range(5) for i in np.flatnonzero(arrival == a)
+    ]
+
+
+def test_rows_out_of_order_count_against_all_before_them(tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    path.write_text(f"{HEADER}\n5,1,1\n2,2,1\n3,3,1\n")
+    assert load(path).warnings == ("rows out of order, now sorted by arrival: 2 of 3",)
+
+
+def test_parents_count_bad_rows_too(tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    path.write_text(f"{HEADER},parent\n0,1,1,\nbroken\n1,2,1,\n2,x,1,\n3,3,1,2\n4,4,1,0\n5,5,1,6\n")
+    t = load(path, skip_bad=True)
+    assert t.prompt_tokens.tolist() == [1, 2, 3, 4, 5]
+    assert t.parent.tolist() == [-1, -1, 1, 0, -1]  # the last named itself
+
+
 def test_rows_out_of_order_are_sorted_stably_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "t"
     path.write_text(f"{HEADER},parent\n5,1,1,\n2,2,1,\n\n5,3,1,0\n2,4,1,1\n9,5,1,0\n")
@@ -341,6 +388,7 @@ def test_a_parent_that_was_dropped_or_comes_later_is_cut(tmp_path: Path) -> None
         (b'{"a": 1\n', "is not valid JSON"),
         (b"[1, 2", "line 1: is not valid JSON"),
         (b"[" * 100_000, "nested too deeply"),
+        (b"[" + b"1" * 5000 + b"]", "holds a number that cannot be read"),
         (b"\xff\xfea\x00b\x00\n", "is not UTF-8 text"),
         (b"arrival_s,prompt_tokens,output_tokens,task\n0,1,1,\xff\n", "cannot be read as CSV"),
         (b"\x1f\x8b\x08\x00garbage", "compressed data is damaged or cut short"),

@@ -96,6 +96,11 @@ def test_a_part_has_the_requests_a_list_would_have(t: Trace, data: st.DataObject
     same(t[index], sorted(i % n for i in index))
 
 
+def test_a_child_follows_the_first_copy_of_its_parent() -> None:
+    t = small(parent=[-1, 0, 1])
+    assert t[[0, 0, 1, 1, 2]].parent.tolist() == [-1, -1, 0, 0, 2]
+
+
 @given(any_trace())
 def test_equal_means_equal_requests(t: Trace) -> None:
     assert t == t[:]

@@ -144,12 +144,15 @@ def _first_record(file: BinaryIO) -> dict[str, Any] | None:
 
 def _json(path: Path) -> Table | Document:
     with open_bytes(path) as file:
-        try:
-            content = json.loads(file.read().decode("utf-8-sig"))
-        except json.JSONDecodeError as e:
-            raise TraceError(f"{path}: line {e.lineno}: is not valid JSON ({e.msg})") from e
-        except RecursionError as e:
-            raise TraceError(f"{path}: is JSON nested too deeply") from e
+        text = file.read().decode("utf-8-sig")
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as e:
+        raise TraceError(f"{path}: line {e.lineno}: is not valid JSON ({e.msg})") from e
+    except RecursionError as e:
+        raise TraceError(f"{path}: is JSON nested too deeply") from e
+    except ValueError as e:  # a number of more digits than Python converts
+        raise TraceError(f"{path}: holds a number that cannot be read ({e})") from e
     if isinstance(content, dict):
         return Document(content)
 
