@@ -44,7 +44,7 @@ def _about_ranges(trace: Trace, profile: Profile, accounts: Sequence[ReplicaLedg
         (
             "context_tokens",
             "context tokens",
-            int((trace.prompt_tokens + trace.output_tokens).max()),
+            int((trace.prompt_tokens + trace.output_tokens).max()) - 1,  # the last is not stored
         ),
     )
     for key, unit, highest in reached:
