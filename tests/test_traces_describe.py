@@ -15,20 +15,20 @@ AZURE = Path(__file__).parents[2] / "shared/data/traces/AzureLLMInferenceTrace_c
 
 def test_a_trace_small_enough_to_count() -> None:
     t = Trace(
-        [10, 10.25, 10.5, 11.25, 13, 14],
+        [10, 10.25, 10.5, 11, 13, 14],
         [1, 2, 3, 4, 5, 105],
         [2, 1, 1, 1, 1, 1],
         task=["b", "a", None, "b", "b", "a"],
         sla_s=[1, 3, 5] + [np.nan] * 3,
     )
-    gaps = np.array([0.25, 0.25, 0.75, 1.75, 1])
+    gaps = np.array([0.25, 0.25, 0.5, 2, 1])
     d = describe(t)
     assert d["n"] == 6
     assert d["span_s"] == 4
     assert d["mean_rps"] == pytest.approx(5 / 4)
     assert d["interarrival_cv"] == pytest.approx(gaps.std() / 0.8)
     assert d["idle_seconds_share"] == pytest.approx(1 / 5)  # of seconds 0 to 4 only 2 is idle
-    assert d["peak_1s"] == 3  # 10, 10.25, 10.5; the window is half open, [10.25, 11.25)
+    assert d["peak_1s"] == 3  # 10, 10.25, 10.5; the window is half open, [10, 11)
     assert d["peak_60s"] == 6
     assert d["prompt"] == {"mean": 20, "p50": 3.5, "p90": 55, "p99": pytest.approx(100), "max": 105}
     assert d["output"]["mean"] == pytest.approx(7 / 6)

@@ -152,6 +152,23 @@ def test_text_lengths_are_estimated_and_said_to_be() -> None:
     )
 
 
+def test_the_first_answer_to_a_question_counts(tmp_path: Path) -> None:
+    talk = [("gpt", "Hi"), ("human", "Why?"), ("gpt", "!"), ("human", "So?"), ("gpt", "Because.")]
+    records = [
+        {"conversations": [{"from": role, "value": text} for role, text in talk]},
+        {"conversations": [{"from": "human", "value": "x"}, "and so on"]},
+    ]
+    path = tmp_path / "t"
+    path.write_text(json.dumps(records))
+    with pytest.raises(TraceError, match="item 1: prompt is missing"):
+        load(path, rps=1)
+    t = load(path, rps=1, skip_bad=True)
+    assert t.prompt_tokens.tolist() == [2]  # "HiWhy?" has six characters
+    assert t.output_tokens.tolist() == [1]
+    path.write_text('{"prompt": "12345678", "completion": "1234"}\n')
+    assert load(path, rps=1).prompt_tokens.tolist() == [2]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

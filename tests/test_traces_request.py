@@ -96,6 +96,15 @@ def test_a_part_has_the_requests_a_list_would_have(t: Trace, data: st.DataObject
     same(t[index], sorted(i % n for i in index))
 
 
+def test_a_slice_counts_from_its_own_start() -> None:
+    blocks = HashIds(np.array([0, 2, 3, 5]), np.array([4, 5, 6, 7, 8]), 16)
+    part = small(parent=[-1, 0, 1], hash_ids=blocks)[1:]
+    assert part.parent.tolist() == [-1, 0]
+    assert part.hash_ids.offsets.tolist() == [0, 1, 3]
+    assert part.hash_ids.row(0).tolist() == [6]
+    assert part.hash_ids.row(1).tolist() == [7, 8]
+
+
 def test_a_child_follows_the_first_copy_of_its_parent() -> None:
     t = small(parent=[-1, 0, 1])
     assert t[[0, 0, 1, 1, 2]].parent.tolist() == [-1, -1, 0, 0, 2]

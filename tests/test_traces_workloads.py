@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from traces.request import TraceError
+from traces.seeds import stream
 from traces.workloads import counts, workload
 
 TABLE = {
@@ -65,6 +66,11 @@ def test_a_seed_sequence_is_left_as_it_was() -> None:
     assert workload("W3", rps=2, seed=seed) == workload("W3", rps=2, seed=9)
     assert seed.n_children_spawned == 0
     assert workload("W3", rps=2, seed=seed.spawn(1)[0]) != workload("W3", rps=2, seed=9)
+
+
+def test_purposes_have_streams_of_their_own() -> None:
+    assert stream(0, "arrivals").random() != stream(0, "mix").random()
+    assert stream(0, "mix").random() == stream(np.random.SeedSequence(0), "mix").random()
 
 
 @pytest.mark.parametrize(
