@@ -71,7 +71,9 @@ def _from_call(text: str) -> Policy:
         raise PolicyError(shape)
     name = call.func.id
     if name not in POLICIES:
-        raise PolicyError(f"unknown policy {name!r}{_nearest(name, POLICIES)}, or module:object")
+        raise PolicyError(
+            f"unknown policy {name!r}{_nearest(name, POLICIES)} (module:object names your own)"
+        )
     factory = POLICIES[name]
     parameters = [field.name for field in fields(factory)]
     if len(call.args) > len(parameters):

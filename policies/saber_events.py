@@ -10,7 +10,7 @@ from policies.protocol import NEVER_PS, NOTHING, Choice
 from policies.saber_terms import demotion_ps, required_speed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
 
@@ -59,46 +59,56 @@ class EventSaber:
 
     def decide(self, view: View) -> Choice:
         """Demote what is hopeless, admit what is safe, then best effort if nothing else waits."""
-        now_ps = view.now_ps
-        load = view.in_engine
-        hpq = self._hpq
+        now_ps, load, arrived = view.now_ps, view.in_engine, view.arrived
+        hpq, lpq, expiry = self._hpq, self._lpq, self._expiry
         for request in view.finished:
             self._promised.pop(request, None)
-        arrived = view.arrived
+        if arrived is None and not hpq and not lpq:
+            self._load = load
+            return NOTHING
+        released: list[int] = []
         demoted: list[int] = []
         if arrived is not None:
-            expires_ps = demotion_ps(arrived, self._limit)
-            if now_ps >= expires_ps:
-                self._lpq.append(arrived.id)
-                demoted.append(arrived.id)
-                arrived = None
-            else:
-                hpq[arrived.id] = arrived
-                if expires_ps != NEVER_PS:
-                    heappush(self._expiry, (expires_ps, arrived.id))
-        expiry = self._expiry
+            self._take_in(arrived, now_ps, load, released, demoted)
         if expiry and expiry[0][0] <= now_ps:
             self._demote_due(now_ps, demoted)
-
-        released: list[int] = []
-        if hpq and load == self._load:
-            if arrived is not None:
-                self._admit(now_ps, load, [arrived], released)
-        elif hpq:
-            self._admit(now_ps, load, hpq.values(), released)
-        if self._lpq and not hpq:
-            load += len(released)
+        if hpq and load != self._load:
+            self._admit(now_ps, load, released)
+        load += len(released)
+        if lpq and not hpq:
             if self._lpq_rule == "all":
-                released.extend(self._lpq)
-                self._lpq.clear()
+                released.extend(lpq)
+                load += len(lpq)
+                lpq.clear()
             elif self._lpq_rule == "one" or not load:
-                released.append(self._lpq.popleft())
-        self._load = view.in_engine + len(released)
+                released.append(lpq.popleft())
+                load += 1
+        self._load = load
         while expiry and expiry[0][1] not in hpq:
             heappop(expiry)
         if not (released or demoted or expiry):
             return NOTHING
         return Choice(released, demoted, (), expiry[0][0] if expiry else NEVER_PS)
+
+    def _take_in(
+        self, arrived: Pending, now_ps: int, load: int, released: list[int], demoted: list[int]
+    ) -> None:
+        """Release the arrival if it alone may have become feasible and is; else let it wait."""
+        expires_ps = demotion_ps(arrived, self._limit)
+        if now_ps >= expires_ps:
+            self._lpq.append(arrived.id)
+            demoted.append(arrived.id)
+            return
+        if load == self._load:
+            predicted = self._speeds[min(load + 1, self._top)]
+            speed = required_speed(arrived, now_ps)
+            if speed <= predicted and self._fastest_promise() <= predicted:
+                self._promise(arrived.id, speed)
+                released.append(arrived.id)
+                return
+        self._hpq[arrived.id] = arrived
+        if expires_ps != NEVER_PS:
+            heappush(self._expiry, (expires_ps, arrived.id))
 
     def _demote_due(self, now_ps: int, demoted: list[int]) -> None:
         """Move requests whose demotion instant has come to the low-priority queue."""
@@ -109,31 +119,33 @@ class EventSaber:
                 self._lpq.append(request)
                 demoted.append(request)
 
-    def _admit(
-        self, now_ps: int, load: int, waiting: Iterable[Pending], released: list[int]
-    ) -> None:
-        """Release feasible requests, one after the other, until none is left."""
+    def _admit(self, now_ps: int, load: int, released: list[int]) -> None:
+        """Release feasible high-priority requests, one after the other, until none is left."""
         predicted = self._speeds[min(load + 1, self._top)]
         if self._fastest_promise() > predicted:
             return
         feasible = [
             (speed, request.id)
-            for request in waiting
+            for request in self._hpq.values()
             if (speed := required_speed(request, now_ps)) <= predicted
         ]
         while feasible:
             drawn = 0 if len(feasible) == 1 else int(self._rng.random() * len(feasible))
             speed, request = feasible.pop(drawn)
             del self._hpq[request]
-            self._promised[request] = speed
-            heappush(self._promises, (-speed, request))
+            self._promise(request, speed)
             released.append(request)
             load += 1
             predicted = self._speeds[min(load + 1, self._top)]
-            if self._fastest_promise() > predicted:
+            if not feasible or self._fastest_promise() > predicted:
                 return
             # The prediction only falls as the load rises: who fails once fails again.
             feasible = [candidate for candidate in feasible if candidate[0] <= predicted]
+
+    def _promise(self, request: int, speed: float) -> None:
+        """Remember the speed a released request needs until it finishes."""
+        self._promised[request] = speed
+        heappush(self._promises, (-speed, request))
 
     def _fastest_promise(self) -> float:
         """Return the greatest speed promised to an unfinished request; 0 without any."""
