@@ -65,7 +65,7 @@ def one_line_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as e:
-        raise TraceError(f"{path}: no such file") from e
+        raise TraceError(f"{path}: no such file; expected a trace file") from e
     except IsADirectoryError as e:
         raise TraceError(f"{path}: is a directory; expected a trace file") from e
     except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as e:
