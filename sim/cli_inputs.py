@@ -155,7 +155,7 @@ def check(
     """
     import numpy as np
 
-    from sim.feasible import refuse_hopeless_slas, refuse_oversized
+    from sim.feasible import refuse_hopeless_goals, refuse_oversized
 
     if profile.kv_tokens < options.block_size:
         raise OptionError(
@@ -172,8 +172,7 @@ def check(
     has_goal = options.goodput_ms is not None
     for seed in [0] if source.fixed else seeds:
         trace = source(seed)
-        if options.goodput_ms is None:  # its limits replace the SLAs
-            refuse_hopeless_slas(trace, Unloaded(profile, options))
+        refuse_hopeless_goals(trace, Unloaded(profile, options), options.goodput_ms)
         if not allow_refused:
             refuse_oversized(trace, limits, options.max_model_len)
         has_goal = has_goal or bool(np.isfinite(trace.sla_s).any())

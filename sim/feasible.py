@@ -12,6 +12,8 @@ from sim.options import OptionError
 from sim.simulation import refusals_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from calibrate.profile import Profile
@@ -42,24 +44,33 @@ class Unloaded:
         )
 
 
-def refuse_hopeless_slas(trace: Trace, engine: UnloadedLatency) -> None:
-    """Raise OptionError when no request could meet its SLA even alone on an idle engine.
+def refuse_hopeless_goals(
+    trace: Trace, engine: UnloadedLatency, goodput_ms: Mapping[str, float] | None = None
+) -> None:
+    """Raise OptionError when no request could end in time even alone on an idle engine.
 
-    A trace without SLAs passes.
+    In time is within its SLA or, as goodput limits replace SLAs, within their ``e2el``.  Without
+    either, nothing is refused.
     """
-    has_sla = np.isfinite(trace.sla_s)
-    if not has_sla.any():
+    if goodput_ms is None:
+        goal, limit_s = "SLA", trace.sla_s
+        remedy = 'give a longer SLA, for example --sla "unloaded*3", or a faster profile'
+    else:
+        goal, limit_s = "e2el limit", np.full(len(trace), goodput_ms.get("e2el", np.nan) / 1e3)
+        remedy = "give a longer limit or a faster profile"
+    rows = np.flatnonzero(np.isfinite(limit_s))
+    if not rows.size:
         return
-    sla_s = trace.sla_s[has_sla]
-    unloaded_s = engine.unloaded_s(trace.prompt_tokens[has_sla], trace.output_tokens[has_sla])
-    ratio = unloaded_s / sla_s
+    limit_s = limit_s[rows]
+    alone_s = engine.unloaded_s(trace.prompt_tokens[rows], trace.output_tokens[rows])
+    ratio = alone_s / limit_s
     if ratio.min() <= 1:
         return
     best = int(ratio.argmin())
     raise OptionError(
-        f"no request can meet its SLA: alone on an idle engine the best one takes "
-        f"{unloaded_s[best]:.4g} s, {ratio[best]:.3g} times its SLA of {sla_s[best]:.4g} s; "
-        f'give a longer SLA, for example --sla "unloaded*3", or a faster profile'
+        f"no request can meet its {goal}: alone on an idle engine the best one takes "
+        f"{alone_s[best]:.4g} s, {ratio[best]:.3g} times its {goal} of {limit_s[best]:.4g} s; "
+        f"{remedy}"
     )
 
 

@@ -278,6 +278,14 @@ def test_convert_thins_by_the_seed(capsys):
     assert Path("a.csv").read_bytes() == Path("c.csv").read_bytes() != Path("b.csv").read_bytes()
 
 
+def test_writing_commands_have_json_too(capsys):
+    made = json_of(capsys, "trace", "generate", "--out", "a.csv")
+    copied = json_of(capsys, "trace", "convert", "a.csv", "b.parquet", "--end-s", "5")
+
+    assert (made["trace"], made["n"]) == ("a.csv", 100)
+    assert copied["n"] == len(load("b.parquet")) < 100
+
+
 def test_convert_can_skip_bad_rows(capsys):
     Path("bad.csv").write_text(TRACE + "1.0,oops,3,chat,5\n")
     code, _, err = run(capsys, "trace", "convert", "bad.csv", "good.csv", "--skip-bad")
@@ -389,6 +397,7 @@ MISTAKES = [
     ("compare --goodput ttft:-3", ["ttft:-3"]),
     ("compare --goodput ttft:3 ttft:4", ["ttft", "twice"]),
     ("compare --goodput", ["--goodput"]),
+    ("compare --goodput e2el:1", ["e2el", "0.001"]),
     ("run --out a.txt", ["a.txt", ".parquet"]),
     ("trace generate --out a.txt", ["a.txt", ".csv"]),
     ("trace generate", ["--out"]),
