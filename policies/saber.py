@@ -8,8 +8,8 @@ with the speed each request requires.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from sys import float_info
 from typing import TYPE_CHECKING, Literal, get_args
 
 from calibrate.speed import speed_model
@@ -50,7 +50,8 @@ class Saber:
         an evaluation, all of them, or one and only into an idle engine.  The paper does not say.
     interval : float or None
         Seconds between polls, each of which draws one request; None evaluates at every arrival,
-        completion and demotion instead, the limit of ever shorter intervals.
+        completion and demotion instead, the limit of ever shorter intervals (but for lpq="one":
+        polls then release best-effort requests more often).
     window : int or None
         A poll draws from this many requests at the head of the queue (20 when None); only with
         polling.
@@ -78,8 +79,10 @@ class Saber:
                 )
         for name in ("interval", "speed_limit"):
             value = getattr(self, name)
-            if value is not None and not (
-                isinstance(value, int | float) and math.isfinite(value) and value > 0
+            if value is not None and (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not 0 < value <= float_info.max
             ):
                 raise PolicyError(f"saber: {name}={value!r}: expected a number above 0")
         if self.interval is not None and self.interval * PS_PER_S < 1:
