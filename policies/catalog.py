@@ -108,7 +108,7 @@ def _value(node: ast.expr, what: str) -> object:
         return node.id
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):
         raise PolicyError(
             f"{what}={ast.unparse(node)}: expected a number, a word or None"
         ) from None

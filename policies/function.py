@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from policies.protocol import Choice, Pending, PolicyError
@@ -67,8 +68,8 @@ class QueuedFunction:
         if answer is None:
             return []
         try:
-            return [item.id if isinstance(item, Pending) else int(item) for item in answer]
-        except (TypeError, ValueError):
+            return [item.id if isinstance(item, Pending) else index(item) for item in answer]
+        except TypeError:
             raise PolicyError(
                 f"policy {self._label} returned {answer!r}: expected a Choice, or the requests "
                 "(or ids) to release, or None"

@@ -157,7 +157,8 @@ def pending(
     trace: Trace, arrival_ps: NDArray[np.int64], sla_ps: NDArray[np.int64]
 ) -> Iterator[Pending]:
     """Yield the requests as policies may know them, in order of arrival."""
-    deadline_ps = np.where(sla_ps < 0, NEVER_PS, arrival_ps + sla_ps)
+    never = (sla_ps < 0) | (sla_ps > NEVER_PS - arrival_ps)
+    deadline_ps = np.where(never, NEVER_PS, arrival_ps + sla_ps)
     return map(
         Pending,
         range(len(trace)),

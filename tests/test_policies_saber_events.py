@@ -15,9 +15,12 @@ from calibrate.profile import Profile
 from calibrate.steptime import StepCost
 from policies.protocol import NEVER_PS, PS_PER_S, Choice, Pending, View
 from policies.saber import Saber
+from policies.saber_events import EventSaber
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from policies.protocol import Decider
 
 ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -31,14 +34,15 @@ LINE = Profile(
     speed_points=((1, 100), (2, 90), (3, 80), (4, 70)),
 )
 """The linear estimator predicts v(L) = 110 - 10 * L tokens/s."""
+SABER = Saber(estimator="linear")
 
 
 class Bench:
     """Shows a decider one evaluation after another, and keeps count of the engine for it."""
 
-    def __init__(self, policy: Saber) -> None:
+    def __init__(self, policy: Saber = SABER, decider: Decider | None = None) -> None:
         self.rng = np.random.default_rng(7)
-        self.decider = policy.start(self.rng, LINE)
+        self.decider = decider or policy.start(self.rng, LINE)
         self.view = View(None)
         self.arrived = 0
 
@@ -88,6 +92,15 @@ def test_a_request_waits_while_it_would_slow_another_below_its_promise():
     # Request 1 would be fast enough at v(2) = 90, request 0 would not.
     assert ids(b.arrive(0, 10, sla_s=1).release) == []
     assert ids(b.finish(0.5, 0).release) == [1]
+
+
+def test_just_fast_enough_is_fast_enough():
+    decider = EventSaber([0, 80, 40, 40], 100, "one", np.random.default_rng(0))
+    b = Bench(decider=decider)
+    assert ids(b.arrive(0, 40, sla_s=1).release) == [0]  # a promise of 40, which v(2) keeps
+    assert ids(b.arrive(0, 40, sla_s=1).release) == [1]
+    assert ids(b.arrive(0, 60, sla_s=1).release) == []
+    assert ids(b.finish(0.25, 0, 1).release) == [2]  # 60 tokens in 0.75 s: 80
 
 
 def test_a_promise_is_the_speed_required_at_release():
