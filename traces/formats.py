@@ -135,7 +135,7 @@ def _arrival_times(
             if value is not None:
                 raise TraceError(
                     f"{path}: has arrival times of its own ({layout.name}), so {option}={value} "
-                    "has no effect; traces.transform.scale_rate changes the rate"
+                    "has no effect; saber trace convert --scale changes the rate"
                 )
         return None
     process = parse_arrivals(arrivals or "poisson")
