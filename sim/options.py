@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from policies.protocol import PS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Discipline = Literal["prefill-first", "chunked"]
 GOODPUT_KEYS = ("ttft", "tpot", "e2el")
@@ -99,6 +97,8 @@ def _is_number(value: object) -> bool:
 
 
 def _check_goodput(limits: Mapping[str, float]) -> None:
+    if not isinstance(limits, Mapping):
+        raise OptionError(f"goodput_ms={limits!r}: expected a mapping such as {{'ttft': 200}}")
     if not limits:
         raise OptionError(f"goodput_ms is empty: expected limits for {', '.join(GOODPUT_KEYS)}")
     for key, limit in limits.items():

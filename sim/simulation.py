@@ -86,7 +86,7 @@ def simulate(
     limits, options = _resolve(options, chosen, profile)
     ledger = Ledger(len(trace))
     profile_in_use = replace(profile, mean_context_tokens=mean_context_tokens(trace))
-    costs = StepCosts(profile.cost, limits.max_num_seqs)
+    costs = StepCosts(profile.cost, min(limits.max_num_seqs, len(trace)))
     prompt_tokens, output_tokens = trace.prompt_tokens.tolist(), trace.output_tokens.tolist()
     refusals = refusals_of(trace, limits, options.max_model_len)
     specs = [

@@ -102,7 +102,7 @@ def columns_of(
     observed = {"ttft": columns.ttft_ps, "tpot": columns.tpot_ps(), "e2el": columns.e2e_ps}
     for key, limit_ms in goodput_ms.items():
         # A one-token output has no TPOT and satisfies any limit on it, as in vLLM.
-        met &= ~(observed[key] > limit_ms * (PS_PER_S / 1000))
+        met &= ~(observed[key] > np.rint(limit_ms * (PS_PER_S / 1000)))
     columns.met[:] = met
     return columns
 
