@@ -30,22 +30,22 @@ def warnings_of(
         found.append(
             f"the profile describes a {profile.discipline} engine, the run is {options.discipline}"
         )
-    found += _about_ranges(trace, profile, accounts)
+    found += _about_ranges(trace, profile, ledger, accounts)
     found += _about_requests(trace, options, ledger)
     return tuple(found)
 
 
-def _about_ranges(trace: Trace, profile: Profile, accounts: Sequence[ReplicaLedger]) -> list[str]:
+def _about_ranges(
+    trace: Trace, profile: Profile, ledger: Ledger, accounts: Sequence[ReplicaLedger]
+) -> list[str]:
     """Return a warning for each measured range that the run left."""
     found = []
+    admitted = np.frombuffer(ledger.admitted_ps, dtype=np.int64) != UNSET
+    stored = (trace.prompt_tokens + trace.output_tokens - 1)[admitted]  # never the last token
     reached = (
         ("batch", "sequences", max(account.peak_batch for account in accounts)),
         ("prefill_tokens", "prompt tokens a step", max(a.peak_prefill_tokens for a in accounts)),
-        (
-            "context_tokens",
-            "context tokens",
-            int((trace.prompt_tokens + trace.output_tokens).max()) - 1,  # the last is not stored
-        ),
+        ("context_tokens", "context tokens", int(stored.max(initial=0))),
     )
     for key, unit, highest in reached:
         measured = getattr(profile, f"measured_{key}")
@@ -80,8 +80,11 @@ def _about_requests(trace: Trace, options: RunOptions, ledger: Ledger) -> list[s
             f"{ledger.reason[first]}"
         )
     if options.until_s is None:
-        admitted = np.frombuffer(ledger.admitted_ps, dtype=np.int64)
-        kept = int((submitted & (status == UNFINISHED) & (admitted == UNSET)).sum())
+        admitted = np.frombuffer(ledger.admitted_ps, dtype=np.int64) != UNSET
+        kept = int((submitted & (status == UNFINISHED) & ~admitted).sum())
         if kept:
             found.append(f"{kept} requests were never released by the policy")
+        cut_off = int((admitted & (status == UNFINISHED)).sum())
+        if cut_off:
+            found.append(f"{cut_off} requests were still running when the clock ended, at 106 days")
     return found
