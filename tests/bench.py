@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import resource
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from calibrate.profile import Profile
 
 AZURE = Path(__file__).parents[2] / "shared/data/traces/AzureLLMInferenceTrace_code.csv"
+PROFILE = "paper-qwen2.5-coder-3b"
 PRIORITY = simpy.events.EventPriority(1)
 REPEATS = 3
 
@@ -77,7 +80,16 @@ def measure(trace: Trace, profile: Profile, policy: str, **options: object) -> f
         result = simulate(trace, profile, policy, **options)  # type: ignore[arg-type]
         _ = result.columns
         best = min(best, time.process_time() - start)
+        del result
     return len(trace) / best
+
+
+def measure_alone(requests: int, policy: str) -> tuple[float, float]:
+    """Return requests a CPU second and peak resident MiB of a process that does nothing else."""
+    profile = load_profile(PROFILE)
+    _, trace = code_trace(requests, profile)
+    rate = measure(trace, profile, policy)
+    return rate, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
@@ -85,53 +97,65 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a twentieth of the requests")
     scale = 20 if parser.parse_args().quick else 1
-    profile = load_profile("paper-qwen2.5-coder-3b")
+    profile = load_profile(PROFILE)
     events = bare_event_rate()
-    table = Table(title=f"requests a CPU second (bare SimPy: {events / 1e6:.2f} million events)")
+    console = Console(width=130)
+    table = Table(
+        title="requests a CPU second with per-request results, and the bare events of one request"
+    )
     for heading in ("trace", "requests", "policy", "discipline", "replicas"):
         table.add_column(heading)
-    for heading in ("req/CPU s", "events/request", "target"):
+    for heading in ("per CPU s", "bare events", "at least", "MiB"):
         table.add_column(heading, justify="right")
 
     def row(
-        name: str, trace: Trace, policy: str, target: float = 0.0, replicas: int = 1, **options: str
-    ) -> float:
-        rate = measure(trace, profile, policy, replicas=replicas, **options)
-        discipline = options.get("discipline", profile.discipline)
+        name: str, requests: int, policy: str, rate: float, at_least: float = 0.0,
+        discipline: str = "prefill-first", replicas: int = 1, mib: float = 0.0,
+    ) -> float:  # fmt: skip
         table.add_row(
-            name, f"{len(trace):,}", policy, discipline, str(replicas), f"{rate:,.0f}",
-            f"{events / rate:.1f}", f"{target:,.0f}" if target else "",
+            name, f"{requests:,}", policy, discipline, str(replicas), f"{rate:,.0f}",
+            f"{events / rate:.1f}", f"{at_least:,.0f}" if at_least else "",
+            f"{mib:,.0f}" if mib else "",
         )  # fmt: skip
         return rate
 
     n = 200_000 // scale
     name, azure = code_trace(n, profile)
     simulate(azure[:100], profile, "saber")  # fits and imports once
-    one = row(name, azure, "static(256)", 80_000)
-    row(name, azure, "static(256)", 70_000, discipline="chunked")
-    one_saber = row(name, azure, "saber", 50_000)
-    row(name, azure, "saber", 50_000, discipline="chunked")
+    alone = {}
+    for policy, leap, chunked in (("static(256)", 80_000, 70_000), ("saber", 50_000, 50_000)):
+        alone[policy] = row(name, n, policy, measure(azure, profile, policy), leap)
+        rate = measure(azure, profile, policy, discipline="chunked")
+        row(name, n, policy, rate, chunked, "chunked")
     _, fast = code_trace(n, profile, rate=8.0)
-    row(f"{name} x8", fast, "static(256)", 0.75 * one, replicas=8)
-    row(f"{name} x8", fast, "saber", 0.75 * one_saber, replicas=8)
-    w3 = workload("W3", rps=5, n=100_000 // scale, seed=0)
-    row("W3 at 5 rps", w3, "static(256)", 60_000)
-    row("W3 at 5 rps", w3, "saber", 40_000)
-    row("W1 at 100 rps", workload("W1", rps=100, n=100_000 // scale, seed=0), "saber", 20_000)
+    for policy, one in alone.items():
+        rate = measure(fast, profile, policy, replicas=8)
+        row(f"{name}, rate x8", n, policy, rate, 0.75 * one, replicas=8)
+    m = 100_000 // scale
+    w3 = workload("W3", rps=5, n=m, seed=0)
+    row("W3 at 5 rps", m, "static(256)", measure(w3, profile, "static(256)"), 60_000)
+    row("W3 at 5 rps", m, "saber", measure(w3, profile, "saber"), 40_000)
+    w1 = workload("W1", rps=100, n=m, seed=0)
+    row("W1 at 100 rps", m, "saber", measure(w1, profile, "saber"), 20_000)
     long = Trace(w3.arrival_s * 10, w3.prompt_tokens, w3.output_tokens * 10)
-    row("W3, outputs x10", long, "static(256)")
-    _, large = code_trace(5 * n, profile)
-    row(name, large, "static(256)", one / 1.25)
-    row(name, large, "saber", one_saber / 1.25)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    small = azure[: n // 10]
-    step = measure(small, profile, "static(256)", leap=False)
-    leap = measure(small, profile, "static(256)")
-    console = Console(width=110)
+    row("W3, outputs x10", m, "static(256)", measure(long, profile, "static(256)"))
+    # A fresh process for each of the largest runs, so that its memory is its own.
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+        for policy in alone:
+            for requests in (n, 5 * n):
+                rate, mib = pool.submit(measure_alone, requests, policy).result()
+                at_least = alone[policy] / 1.25 if requests > n else 0.0
+                alone[policy] = row(f"{name}, alone", requests, policy, rate, at_least, mib=mib)
     console.print(table)
-    console.print(f"step mode on {len(small):,} requests: {step:,.0f} a CPU s; ", end="")
-    console.print(f"leaps are {leap / step:.0f} times faster there")
-    console.print(f"peak resident memory up to here: {peak:,.0f} MiB")
+    console.print(f"bare SimPy: {events:,.0f} events a CPU s, again {bare_event_rate():,.0f}")
+    console.print("at least: what is expected where bare SimPy does about 2.6 million")
+    cuts = {name: azure[: n // 10], "W3": w3[: m // 20], "W3, outputs x10": long[: m // 20]}
+    for cut, trace in cuts.items():
+        step = measure(trace, profile, "static(256)", leap=False)
+        ratio = measure(trace, profile, "static(256)") / step
+        console.print(
+            f"{cut}: step mode {step:,.0f} requests a CPU s; leaps {ratio:.0f} times that"
+        )
 
 
 if __name__ == "__main__":
