@@ -103,6 +103,19 @@ def test_just_fast_enough_is_fast_enough():
     assert ids(b.finish(0.25, 0, 1).release) == [2]  # 60 tokens in 0.75 s: 80
 
 
+def test_a_promise_just_kept_is_kept():
+    b = Bench(decider=EventSaber([0, 80, 40, 40, 10], 100, "one", np.random.default_rng(0)))
+    released = [ids(b.arrive(0, 40, sla_s=1).release) for _ in range(3)]
+    assert released == [[0], [1], [2]]
+    assert ids(b.arrive(0, 40, sla_s=2).release) == []  # v(4) = 10
+    assert ids(b.finish(0.1, 1).release) == [3]  # v(3) = 40, promised to 0 and 2
+
+
+def test_no_speed_is_enough_without_an_sla():
+    b = Bench(decider=EventSaber([1, 1, 0.0], 100, "one", np.random.default_rng(0)))
+    assert [ids(b.arrive(0, 40).release) for _ in range(2)] == [[0], [1]]
+
+
 def test_a_promise_is_the_speed_required_at_release():
     b = bench()
     assert ids(b.arrive(0, 80, sla_s=1).release) == [0]
