@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from sim.feasible import Unloaded
@@ -102,11 +101,9 @@ def _seconds_or_expression(text: str) -> float | str:
 def profile_of(name: str, options: RunOptions) -> Profile:
     """Return the profile, with the KV capacity of this run where that is given."""
     from calibrate.profile import load_profile
+    from sim.simulation import with_kv_tokens
 
-    profile = load_profile(name)
-    if options.kv_tokens is None:
-        return profile
-    return replace(profile, kv_tokens=options.kv_tokens, kv_source="given for this run")
+    return with_kv_tokens(load_profile(name), options.kv_tokens)
 
 
 def policies_of(texts: Iterable[str]) -> list[Policy]:

@@ -83,9 +83,11 @@ def simulate(
     _check_counts(replicas, seed)
     chosen = make_policy(policy)
     arrival_ps, sla_ps = _instants(trace)
+    profile = replace(
+        with_kv_tokens(profile, options.kv_tokens), mean_context_tokens=mean_context_tokens(trace)
+    )
     limits, options = _resolve(options, chosen, profile)
     ledger = Ledger(len(trace))
-    profile_in_use = replace(profile, mean_context_tokens=mean_context_tokens(trace))
     costs = StepCosts(profile.cost, min(limits.max_num_seqs, len(trace)))
     prompt_tokens, output_tokens = trace.prompt_tokens.tolist(), trace.output_tokens.tolist()
     refusals = refusals_of(trace, limits, options.max_model_len)
@@ -94,7 +96,7 @@ def simulate(
             index=index,
             costs=costs,
             limits=limits,
-            decider=chosen.start(_stream(seed, POLICY_STREAM, index), profile_in_use),
+            decider=chosen.start(_stream(seed, POLICY_STREAM, index), profile),
             prompt_tokens=prompt_tokens,
             output_tokens=output_tokens,
             refusals=refusals,
@@ -122,6 +124,13 @@ def simulate(
         ledger=ledger,
         accounts=accounts,
     )
+
+
+def with_kv_tokens(profile: Profile, kv_tokens: int | None) -> Profile:
+    """Return the profile with the KV capacity a run asks for; None keeps the profile's own."""
+    if kv_tokens is None:
+        return profile
+    return replace(profile, kv_tokens=kv_tokens, kv_source="given for this run")
 
 
 def mean_context_tokens(trace: Trace) -> float:
@@ -224,7 +233,7 @@ def _resolve(
     resolved = replace(
         options,
         max_num_seqs=seats,
-        kv_tokens=profile.kv_tokens if options.kv_tokens is None else options.kv_tokens,
+        kv_tokens=profile.kv_tokens,
         discipline=options.discipline or cast("Discipline", profile.discipline),
         client_overhead_s=(
             profile.client_overhead_s
@@ -232,13 +241,12 @@ def _resolve(
             else options.client_overhead_s
         ),
     )
-    assert resolved.kv_tokens is not None
     assert resolved.discipline is not None
     limits = EngineLimits(
         discipline=resolved.discipline,
         max_num_seqs=seats,
         max_num_batched_tokens=resolved.max_num_batched_tokens,
-        blocks=resolved.kv_tokens // resolved.block_size,
+        blocks=profile.kv_tokens // resolved.block_size,
         block_size=resolved.block_size,
     )
     return limits, resolved

@@ -309,3 +309,12 @@ def test_requests_the_policy_refuses_are_counted():
 def test_the_function_is_what_is_imported(imports):
     code = f"{imports}\nassert callable(simulate) and simulate.__name__ == 'simulate'"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_kv_capacity_given_for_the_run_is_not_called_assumed():
+    assumed = replace(PLAIN, kv_source="assumed: all of it")
+    trace = Trace([0.0], [10], [5], sla_s=9.0)
+    assert any("assumed" in text for text in simulate(trace, assumed, "static(4)").warnings)
+    given = simulate(trace, assumed, "static(4)", kv_tokens=500)
+    assert given.options.kv_tokens == 500
+    assert not any("assumed" in text for text in given.warnings)
