@@ -34,7 +34,6 @@ def gap_rows(accounts: Sequence[ReplicaLedger], from_ps: int = 0) -> NDArray[np.
     )
     if from_ps <= 0 or not len(rows):
         return rows
-    rows = rows.copy()
     # A leap in flight at from_ps keeps its later steps.
     early = (rows[:, END] < from_ps) & (rows[:, STEPS] > 1)
     for row in rows[early]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from time import process_time
 
 import numpy as np
 import pytest
@@ -148,10 +149,12 @@ def test_a_policy_is_told_the_mean_context_of_the_trace():
     assert mean_context_tokens(Trace([0, 0], [10, 100], [1, 1])) == 55
 
 
-def test_any_batch_limit_costs_the_same():
-    # Tables over a thousand million batch sizes would take minutes.
-    r = simulate(ONE, PAPER, Static(10**9))
+def test_a_batch_limit_without_meaning_costs_nothing():
+    before_s = process_time()
+    r = simulate(ONE, PAPER, Static(10**6))
     assert r.summary()["statuses"]["finished"] == 1
+    # A table over all those batch sizes takes seconds.
+    assert process_time() - before_s < 1
 
 
 def test_replicas_take_turns():

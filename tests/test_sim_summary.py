@@ -159,6 +159,12 @@ def test_refused_and_unfinished_requests_count_as_not_met():
     assert s["utilisation"] == pytest.approx(0.3 / 0.31)
 
 
+def test_refused_and_unfinished_requests_do_not_meet_goodput_limits():
+    loose = {"ttft": 1e6, "tpot": 1e6, "e2el": 1e6}
+    for options in ({"max_model_len": 12}, {"until_s": 2.12}):
+        assert summary(goodput_ms=loose, **options)["goodput_pct"] == 75
+
+
 def test_requests_after_until_are_not_submitted():
     s = summary(until_s=1.5)
     assert s["requests"] == 3
@@ -210,3 +216,10 @@ def test_preemptions_and_demotions_are_counted():
     assert r.summary()["demoted"] == 1
     assert r.summary()["preemptions"] == r.requests.preemptions.sum() == 1
     assert r.requests.demoted.tolist() == [False, True]
+
+
+def test_warm_up_leaves_early_preemptions_out():
+    late = Trace([0.0, 0.0, 9.0], [6, 6, 6], [6, 6, 6])
+    how = {"kv_tokens": 16, "block_size": 1, "policy": "static(2)"}
+    assert simulate(late, PROFILE, **how).summary()["preemptions"] == 1
+    assert simulate(late, PROFILE, **how, warmup_s=5.0).summary()["preemptions"] == 0
