@@ -7,7 +7,7 @@ from math import inf, nan
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from calibrate import load_profile
@@ -17,6 +17,8 @@ from policies.protocol import PS_PER_S, Pending, PolicyError, View
 from policies.saber import Saber
 from sim import simulate
 from traces import workload
+
+ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 PAPER = load_profile("paper-qwen2.5-coder-3b")
 
@@ -56,6 +58,7 @@ def test_a_window_goes_with_either_way_to_poll():
     assert Saber(variant="artifact", window=3).window == 3
 
 
+@ANY
 @given(
     estimator=st.sampled_from(["usl", "logistic", "linear"]),
     variant=st.sampled_from(["paper", "artifact"]),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from calibrate import load_profile
 from calibrate.steptime import PiecewiseLinear, StepCost
 from policies.protocol import PS_PER_S
 from sim.costs import StepCosts
+
+ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 TABLES = StepCost(
     decode_fixed=PiecewiseLinear((1, 8, 32), (0.0101, 0.0107, 0.0163)),
@@ -24,6 +26,7 @@ COSTS = st.sampled_from([TABLES, UNKNOWN_OVERHEAD, load_profile("paper-qwen2.5-c
 MOST = 64
 
 
+@ANY
 @given(COSTS, st.integers(1, MOST), st.integers(0, 10**6))
 def test_a_decode_step(cost, batch, context):
     costs = StepCosts(cost, MOST)
@@ -32,6 +35,7 @@ def test_a_decode_step(cost, batch, context):
     assert abs(step_ps - cost.decode_s(batch, context) * PS_PER_S) <= 0.51 * (1 + context)
 
 
+@ANY
 @given(COSTS, st.integers(1, 5000), st.integers(0, 10**8))
 def test_a_prefill(cost, tokens, attention2):
     costs = StepCosts(cost, MOST)
@@ -42,6 +46,7 @@ def test_a_prefill(cost, tokens, attention2):
     assert costs.mixed_ps(0, 0, tokens, attention2) == costs.prefill_ps(tokens, attention2)
 
 
+@ANY
 @given(
     COSTS, st.integers(1, MOST), st.integers(0, 10**5), st.integers(1, 5000), st.integers(0, 10**8)
 )

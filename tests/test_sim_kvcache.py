@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sim.kvcache import BlockPhases
+
+ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 class Stored(NamedTuple):
@@ -34,6 +36,7 @@ CHANGES = st.lists(
 """Steps to wait, tokens of a sequence that joins, and which other one leaves first, if any."""
 
 
+@ANY
 @given(CHANGES, st.integers(1, 17))
 def test_blocks_are_those_of_every_sequence(changes, size):
     phases = BlockPhases(size)
@@ -57,6 +60,7 @@ def test_blocks_are_those_of_every_sequence(changes, size):
     assert phases.blocks(0, step) == 0
 
 
+@ANY
 @given(CHANGES, st.integers(1, 17), st.integers(0, 60), st.integers(1, 200))
 def test_steps_within_are_those_that_fit_one_by_one(changes, size, free, at_most):
     phases = BlockPhases(size)
