@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -222,17 +223,32 @@ def test_the_seed_of_a_run_changes_neither_arrivals_nor_a_policy_without_chance(
     pd.testing.assert_frame_equal(one, two)
 
 
+LONELY_PREFILL_S = PAPER.cost.prefill_s(100)
+
+
+def jitter_factors(requests: int, policy: object = "static(1)", seed: int = 0) -> np.ndarray:
+    """Return a factor for each of some requests that never meet and have one token."""
+    lonely = Trace(np.arange(float(requests)), [100] * requests, [1] * requests)
+    r = simulate(lonely, PAPER, policy, jitter_cv=0.3, seed=seed, client_overhead_s=0.0).requests
+    return ((r.finished_s - r.arrival_s) / LONELY_PREFILL_S).to_numpy()
+
+
 def test_jitter_has_mean_one_and_the_variation_asked_for():
-    # Requests that never meet: a prefill each, and one factor.
-    lonely = Trace(np.arange(4000.0), np.full(4000, 100), np.ones(4000, dtype=int))
-    prefill_s = PAPER.cost.prefill_s(100)
-
-    def factors(seed: int) -> np.ndarray:
-        r = simulate(lonely, PAPER, "static(1)", jitter_cv=0.3, seed=seed, client_overhead_s=0.0)
-        return ((r.requests.finished_s - r.requests.arrival_s) / prefill_s).to_numpy()
-
-    drawn = factors(0)
+    drawn = jitter_factors(4000)
     assert abs(drawn.mean() - 1) < 4 * 0.3 / 4000**0.5
     assert drawn.std() / drawn.mean() == pytest.approx(0.3, rel=0.1)
-    assert (drawn == factors(0)).all()
-    assert (drawn != factors(1)).all()
+    assert (drawn == jitter_factors(4000)).all()
+    assert (drawn != jitter_factors(4000, seed=1)).all()
+
+
+def test_jitter_does_not_follow_the_draws_of_a_policy():
+    streams = []
+
+    class Witness(Dice):
+        def start(self, rng, profile):
+            streams.append(deepcopy(rng))
+            return super().start(rng, profile)
+
+    drawn = jitter_factors(50, Witness())
+    same = streams[0].lognormal(-np.log1p(0.09) / 2, np.log1p(0.09) ** 0.5, 50)
+    assert not np.isclose(drawn, same).any()

@@ -128,6 +128,9 @@ def test_single_steps_give_the_same_requests_and_summary():
     leap, step = (simulate(trace, PAPER, replicas=2, leap=leap) for leap in (True, False))
     assert leap.requests.equals(step.requests)
     assert leap.summary() == step.summary()
+    # The account of a leap has rows of many steps, the other a row for each.
+    assert max(leap.accounts[0].gaps[3::5]) > 1
+    assert max(step.accounts[0].gaps[3::5]) == 1
 
 
 def test_a_policy_is_told_the_mean_context_of_the_trace():
@@ -285,6 +288,8 @@ def test_requests_without_sla_are_counted():
     trace = Trace([0.0, 0.0], [10, 10], [3, 3], sla_s=[1.0, np.nan])
     assert warnings_of(trace) == ("1 requests have no SLA and are outside goodput",)
     assert warnings_of(trace, goodput_ms={"ttft": 100}) == ()
+    late = Trace([0.0, 9.0], [10, 10], [3, 3], sla_s=[1.0, np.nan])
+    assert not [w for w in warnings_of(late, until_s=5.0) if "SLA" in w]
     (none,) = warnings_of(Trace([0.0], [10], [3]))
     assert none.startswith("the trace has no SLA: goodput is not defined")
 
