@@ -108,3 +108,8 @@ def test_the_end_of_the_clock_includes_its_own_instant():
     assert r.admitted == [0, 23, UNSET]
     assert r.busy == [[0, 23]]
     assert leap(*requests, until_ps=22).replica == [0, -1, -1]
+
+
+@pytest.mark.parametrize(("until", "status"), [(7, UNFINISHED), (8, FINISHED)])
+def test_a_completion_at_the_end_of_the_clock_is_one(until, status):
+    assert leap((0, 3, 1), until_ps=until).status == [status]
