@@ -130,7 +130,7 @@ def _from_module(text: str) -> Policy:
         raise PolicyError(
             f"policy {text!r}: no module named {error.name!r} (run from its folder, or install it)"
         ) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PolicyError(
             f"policy {text!r}: importing {module_name} failed: {type(error).__name__}: {error}"
         ) from error

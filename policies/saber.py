@@ -28,6 +28,7 @@ Estimator = Literal["usl", "logistic", "linear"]
 Variant = Literal["paper", "artifact"]
 
 ARTIFACT_INTERVAL_S = 0.1
+LONGEST_INTERVAL_S = 1e6
 DEFAULT_WINDOW = 20
 SPEED_TABLE = 4096
 """Loads whose speed is looked up; beyond them the last one holds."""
@@ -85,8 +86,10 @@ class Saber:
                 or not 0 < value <= float_info.max
             ):
                 raise PolicyError(f"saber: {name}={value!r}: expected a number above 0")
-        if self.interval is not None and self.interval * PS_PER_S < 1:
-            raise PolicyError(f"saber: interval={self.interval!r}: expected at least 1e-12 s")
+        if self.interval is not None and not 1e-12 <= self.interval <= LONGEST_INTERVAL_S:
+            raise PolicyError(
+                f"saber: interval={self.interval!r}: expected 1e-12 to {LONGEST_INTERVAL_S:g} s"
+            )
         if self.window is not None:
             if isinstance(self.window, bool) or not isinstance(self.window, int) or self.window < 1:
                 raise PolicyError(

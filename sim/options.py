@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, get_args
 
 from policies.protocol import PS_PER_S
@@ -70,11 +71,8 @@ class RunOptions:
             "block_size",
             "kv_tokens",
         ):
-            value = getattr(self, name)
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, int) or value < 1
-            ):
-                raise OptionError(f"{name}={value!r}: expected a whole number of at least 1")
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, whole_number(name, getattr(self, name), 1))
         for name in ("client_overhead_s", "until_s", "warmup_s", "jitter_cv"):
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and 0 <= value < LONGEST_S):
@@ -90,6 +88,13 @@ class RunOptions:
             )
         if self.goodput_ms is not None:
             _check_goodput(self.goodput_ms)
+
+
+def whole_number(name: str, value: object, at_least: int) -> int:
+    """Return an integer of any kind, numpy's too, as Python's own; an OptionError if it is none."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
+        raise OptionError(f"{name}={value!r}: expected a whole number of at least {at_least}")
+    return int(value)
 
 
 def _is_number(value: object) -> bool:

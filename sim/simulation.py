@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from calibrate.profile import Profile
 from policies.catalog import make_policy
 from policies.protocol import NEVER_PS, PS_PER_S, Pending
 from policies.routing import RoundRobin
@@ -22,21 +23,21 @@ from sim.options import (
     OptionError,
     RunOptions,
     to_ps,
+    whole_number,
 )
 from sim.result import Result
 from sim.spec import ReplicaSpec
 from sim.stepwise import run_stepwise
 from sim.warn import warnings_of
+from traces.request import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from calibrate.profile import Profile
     from policies.protocol import Policy
     from sim.options import Discipline
-    from traces.request import Trace
 
 POLICY_STREAM, ROUTER_STREAM, JITTER_STREAM = range(3)
 
@@ -80,7 +81,9 @@ def simulate(
         If something that was asked for cannot be meant.
     """
     options = _options(run_options)
-    _check_counts(replicas, seed)
+    replicas = whole_number("replicas", replicas, 1)
+    seed = whole_number("seed", seed, 0)
+    _check_kinds(trace, profile)
     chosen = make_policy(policy)
     arrival_ps, sla_ps = _instants(trace)
     profile = replace(
@@ -196,10 +199,15 @@ def _options(run_options: dict[str, Any]) -> RunOptions:
     return RunOptions(**run_options)
 
 
-def _check_counts(replicas: int, seed: int) -> None:
-    for name, value, least in (("replicas", replicas, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise OptionError(f"{name}={value!r}: expected a whole number of at least {least}")
+def _check_kinds(trace: Trace, profile: Profile) -> None:
+    for name, value, kind, source in (
+        ("trace", trace, Trace, "traces.load(path) or traces.workload(name, rps)"),
+        ("profile", profile, Profile, "calibrate.load_profile(name or path)"),
+    ):
+        if not isinstance(value, kind):
+            raise OptionError(
+                f"{name} is a {type(value).__name__}: expected a {kind.__name__}, see {source}"
+            )
 
 
 def _instants(trace: Trace) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -326,3 +326,21 @@ def test_a_kv_capacity_given_for_the_run_is_not_called_assumed():
     given = simulate(trace, assumed, "static(4)", kv_tokens=500)
     assert given.options.kv_tokens == 500
     assert not any("assumed" in text for text in given.warnings)
+
+
+def test_what_is_no_trace_or_no_profile_is_said_so():
+    trace = workload("W3", rps=5, n=3)
+    with pytest.raises(OptionError, match=r"profile is a str: expected a Profile.*load_profile"):
+        simulate(trace, "paper-qwen2.5-coder-3b")
+    with pytest.raises(OptionError, match=r"trace is a list: expected a Trace"):
+        simulate([1, 2], PLAIN)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    trace = workload("W3", rps=5, n=20)
+    ours = simulate(trace, PLAIN, "saber", seed=3, replicas=2, max_num_seqs=4)
+    theirs = simulate(
+        trace, PLAIN, "saber", seed=np.int64(3), replicas=np.int32(2), max_num_seqs=np.int64(4)
+    )
+    assert theirs.requests.equals(ours.requests)
+    assert type(theirs.options.max_num_seqs) is int
