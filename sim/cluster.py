@@ -45,7 +45,6 @@ class Arrivals:
         self._event = env.event()
         self._event._ok = True
         self._event._value = None
-        self._callbacks = [self._deliver]
         self._next: Pending | None = None
         self._schedule_next(0)
 
@@ -53,7 +52,8 @@ class Arrivals:
         request = next(self._requests, None)
         if request is not None and request.arrival_ps <= self._until_ps:
             self._next = request
-            self._event.callbacks = self._callbacks  # type: ignore[assignment]
+            # Not kept on self: a cycle would hold a large run in memory until it is collected.
+            self._event.callbacks = [self._deliver]
             self._env.schedule(self._event, ARRIVAL, request.arrival_ps - now_ps)
 
     def _deliver(self, event: simpy.Event) -> None:

@@ -41,7 +41,6 @@ class Engine:
         "_costs",
         "_decoding",
         "_first_token_ps",
-        "_form_step",
         "_jitter",
         "_output_tokens",
         "_partial",
@@ -70,7 +69,6 @@ class Engine:
         self._block_size = limits.block_size
         self._watermark = limits.watermark
         self._chunked = limits.discipline == "chunked"
-        self._form_step = self._form_chunked if self._chunked else self._form_prefill_first
         self._decoding = Decoding(spec)
         self._waiting: deque[int] = deque()
         # Preempted requests: tokens they keep, instant of the last.
@@ -118,7 +116,10 @@ class Engine:
     def form(self) -> None:
         """Form the next step or leap and set ``boundary_ps``."""
         now_ps = self.boundary_ps
-        self.boundary_ps = self._form_step(now_ps)
+        if self._chunked:
+            self.boundary_ps = self._form_chunked(now_ps)
+        else:
+            self.boundary_ps = self._form_prefill_first(now_ps)
         if self.boundary_ps != NEVER_PS:
             if self._busy_since_ps == UNSET:
                 self._busy_since_ps = now_ps
