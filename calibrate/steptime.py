@@ -184,29 +184,22 @@ class StepCost:
         attention_s = self.attention_token2_s * attention_token2
         return self.prefill(tokens) + self.overhead_s + attention_s
 
-    def marginal_prefill_s(self, tokens: int) -> float:
-        """Return the seconds that `tokens` prompt tokens add to a step that runs anyway.
-
-        The prefill table less its fixed part, so without attention and engine overhead.
-        """
-        return self.prefill(tokens) - self.prefill(0)
-
     def mixed_s(
         self, batch: int, context_tokens: float, tokens: int, attention_token2: float = 0.0
     ) -> float:
         """Return the seconds of a step that decodes `batch` sequences and prefills a chunk.
 
-        It is the decode step plus what the prompt tokens add beyond a prefill's fixed part:
-        both kinds of token go through the model together, so the weights are read once, and the
-        decode step has paid for that. Where the table is flat (memory-bound) a chunk is nearly
-        free; once it rises, its tokens cost what they cost alone. No further gain from
-        overlapping compute with memory traffic is credited. With no decodes it is a prefill,
+        It is the decode step plus what the prompt tokens add on top of its `batch` tokens: both
+        kinds go through the model together, so the weights are read once, and the decode step has
+        paid for that. While the prefill table is flat (memory-bound) at `batch + tokens`, a chunk
+        is nearly free; where it rises, a chunk costs that rise. With no decodes it is a prefill,
         without prompt tokens a decode step.
         """
         if batch == 0:
             return self.prefill_s(tokens, attention_token2)
         attention_s = self.attention_token2_s * attention_token2
-        return self.decode_s(batch, context_tokens) + self.marginal_prefill_s(tokens) + attention_s
+        added_s = self.prefill(batch + tokens) - self.prefill(batch)
+        return self.decode_s(batch, context_tokens) + added_s + attention_s
 
     @classmethod
     def from_dict(cls, data: object, engine_overhead_s: float | None) -> StepCost:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from policies.protocol import Choice, Pending, PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
 
@@ -38,6 +40,30 @@ class FunctionPolicy:
         return QueuedFunction(self.function, self.label)
 
 
+class Waiting(Sequence[Pending]):
+    """The waiting requests, oldest first; looking at a few does not copy them all."""
+
+    __slots__ = ("_by_id",)
+
+    def __init__(self, by_id: dict[int, Pending]) -> None:
+        self._by_id = by_id
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Pending]:
+        return iter(self._by_id.values())
+
+    @overload
+    def __getitem__(self, at: int) -> Pending: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Pending, ...]: ...
+    def __getitem__(self, at: int | slice) -> Pending | tuple[Pending, ...]:
+        if isinstance(at, slice) and at.step is None and (at.stop or 0) >= 0 <= (at.start or 0):
+            return tuple(islice(self._by_id.values(), at.start, at.stop))
+        return tuple(self._by_id.values())[at]
+
+
 class QueuedFunction:
     """Shows the function its queue and keeps the queue in line with its choices."""
 
@@ -53,7 +79,7 @@ class QueuedFunction:
         queue = self._queue
         if view.arrived is not None:
             queue[view.arrived.id] = view.arrived
-        view.queue = tuple(queue.values())
+        view.queue = Waiting(queue)
         answer = self._function(view)
         choice = answer if isinstance(answer, Choice) else Choice(self._ids(answer))
         for request in (*choice.release, *choice.refuse):

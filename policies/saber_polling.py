@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from policies.protocol import NOTHING, Choice
@@ -49,7 +50,17 @@ class PollingRules:
 class PollingSaber:
     """SABER evaluated at fixed intervals; arrivals and completions only update its books."""
 
-    __slots__ = ("_hpq", "_limit", "_lpq", "_promised", "_rng", "_rules", "_speeds", "_top")
+    __slots__ = (
+        "_expiry",
+        "_hpq",
+        "_limit",
+        "_lpq",
+        "_promised",
+        "_rng",
+        "_rules",
+        "_speeds",
+        "_top",
+    )
 
     def __init__(
         self,
@@ -65,6 +76,8 @@ class PollingSaber:
         self._rng = rng
         self._hpq: deque[Pending] = deque()
         self._lpq: deque[int] = deque()
+        # Demotion instants of the high-priority queue; entries of released requests go stale.
+        self._expiry: list[tuple[int, int]] = []
         # Speeds promised at release to unfinished high-priority requests.
         self._promised: dict[int, float] = {}
 
@@ -74,6 +87,7 @@ class PollingSaber:
             self._promised.pop(request, None)
         if view.arrived is not None:
             self._hpq.append(view.arrived)
+            heappush(self._expiry, (demotion_ps(view.arrived, self._limit), view.arrived.id))
         released: list[int] = []
         demoted: list[int] = []
         interval_ps = self._rules.interval_ps
@@ -93,11 +107,14 @@ class PollingSaber:
 
     def _demote_due(self, now_ps: int) -> list[int]:
         """Move requests that can no longer meet their SLA to the low-priority queue."""
-        due = [r.id for r in self._hpq if demotion_ps(r, self._limit) <= now_ps]
-        if due:
-            hopeless = set(due)
-            self._hpq = deque(r for r in self._hpq if r.id not in hopeless)
-            self._lpq.extend(due)
+        hopeless = set()
+        while self._expiry and self._expiry[0][0] <= now_ps:
+            hopeless.add(heappop(self._expiry)[1])
+        if not hopeless:
+            return []
+        due = [r.id for r in self._hpq if r.id in hopeless]
+        self._hpq = deque(r for r in self._hpq if r.id not in hopeless)
+        self._lpq.extend(due)
         return due
 
     def _draw(self, view: View) -> list[int]:

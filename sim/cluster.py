@@ -84,10 +84,8 @@ def run_cluster(
     """
     env = simpy.Environment(initial_time=0)
     replicas = [Replica(spec) for spec in specs]
-    Arrivals(env, arrivals, replicas, route, NEVER_PS if until_ps is None else until_ps)
+    last_ps = NEVER_PS - 1 if until_ps is None else until_ps
+    Arrivals(env, arrivals, replicas, route, last_ps)
     env.run()
     for replica in replicas:
-        if until_ps is None:
-            replica.advance(NEVER_PS)
-        else:
-            replica.stop(until_ps)
+        replica.stop(last_ps)

@@ -26,7 +26,6 @@ class StepCosts:
     __slots__ = (
         "_attention_token2_ps",
         "_cost",
-        "_marginal",
         "_prefill",
         "decode_context_ps",
         "decode_fixed_ps",
@@ -35,7 +34,6 @@ class StepCosts:
     def __init__(self, cost: StepCost, max_num_seqs: int) -> None:
         self._cost = cost
         self._prefill: dict[int, int] = {}
-        self._marginal: dict[int, int] = {}
         self._attention_token2_ps = cost.attention_token2_s * PS_PER_S
         self.decode_fixed_ps = [0]
         self.decode_context_ps = [0]
@@ -55,10 +53,7 @@ class StepCosts:
         attention2 : int
             Twice the attention work: the sum over prompts of p * (2 * past + p) [token^2].
         """
-        cost_ps = self._prefill.get(tokens)
-        if cost_ps is None:
-            cost_ps = round(self._cost.prefill_s(tokens) * PS_PER_S)
-            self._prefill[tokens] = cost_ps
+        cost_ps = self._without_attention(tokens)
         if self._attention_token2_ps:
             cost_ps += round(self._attention_token2_ps * (attention2 / 2))
         return cost_ps
@@ -68,14 +63,17 @@ class StepCosts:
 
         Parameters are those of `prefill_ps`, with the decodes' batch size and total context.
         """
+        cost_ps = self.prefill_ps(batch + tokens, attention2)
         if not batch:
-            return self.prefill_ps(tokens, attention2)
-        cost_ps = self._marginal.get(tokens)
-        if cost_ps is None:
-            cost_ps = round(self._cost.marginal_prefill_s(tokens) * PS_PER_S)
-            self._marginal[tokens] = cost_ps
-        if self._attention_token2_ps:
-            cost_ps += round(self._attention_token2_ps * (attention2 / 2))
+            return cost_ps
+        # The decodes' own tokens are in the decode step, see `StepCost.mixed_s`.
+        cost_ps -= self._without_attention(batch)
         return (
             cost_ps + self.decode_fixed_ps[batch] + self.decode_context_ps[batch] * context_tokens
         )
+
+    def _without_attention(self, tokens: int) -> int:
+        cost_ps = self._prefill.get(tokens)
+        if cost_ps is None:
+            cost_ps = self._prefill[tokens] = round(self._cost.prefill_s(tokens) * PS_PER_S)
+        return cost_ps

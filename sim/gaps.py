@@ -35,18 +35,19 @@ def gap_rows(accounts: Sequence[ReplicaLedger], from_ps: int = 0) -> NDArray[np.
     if from_ps <= 0 or not len(rows):
         return rows
     # A leap in flight at from_ps keeps its later steps.
-    early = (rows[:, END] < from_ps) & (rows[:, STEPS] > 1)
+    more = rows[:, STEPS] - 1
+    last_ps = rows[:, END] + more * rows[:, GAP] + rows[:, GROWTH] * (more * (more + 1) // 2)
+    early = (rows[:, END] < from_ps) & (last_ps >= from_ps)
     for row in rows[early]:
         skip = 1
         end, gap = int(row[END]) + int(row[GAP]) + int(row[GROWTH]), int(row[GAP])
         gap += int(row[GROWTH])
-        while skip < row[STEPS] and end < from_ps:
+        while end < from_ps:
             gap += int(row[GROWTH])
             end += gap
             skip += 1
-        if skip < row[STEPS]:
-            kept = np.array([[end, gap, row[GROWTH], row[STEPS] - skip, row[TOKENS]]])
-            rows = np.concatenate([rows, kept])
+        kept = np.array([[end, gap, row[GROWTH], row[STEPS] - skip, row[TOKENS]]])
+        rows = np.concatenate([rows, kept])
     return rows[rows[:, END] >= from_ps]
 
 

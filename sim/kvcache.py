@@ -24,23 +24,26 @@ class BlockPhases:
 
     def __init__(self, block_size: int) -> None:
         self.block_size = block_size
-        self._counts = [0] * block_size
+        self._counts: dict[int, int] = {}  # only phases that some sequence is in
 
     def join(self, tokens: int, step: int) -> None:
         """Count a sequence that stores `tokens` at `step`."""
-        self._counts[(tokens - step) % self.block_size] += 1
+        phase = (tokens - step) % self.block_size
+        self._counts[phase] = self._counts.get(phase, 0) + 1
 
     def leave(self, tokens: int, step: int) -> None:
         """Stop counting a sequence that stores `tokens` at `step`."""
-        self._counts[(tokens - step) % self.block_size] -= 1
+        phase = (tokens - step) % self.block_size
+        self._counts[phase] -= 1
+        if not self._counts[phase]:
+            del self._counts[phase]
 
     def blocks(self, tokens: int, step: int) -> int:
         """Return the blocks in use when all sequences together store `tokens` at `step`."""
         size = self.block_size
         padding = 0
-        for phase, count in enumerate(self._counts):
-            if count:
-                padding += count * (-(phase + step) % size)
+        for phase, count in self._counts.items():
+            padding += count * (-(phase + step) % size)
         return (tokens + padding) // size
 
     def steps_within(self, free: int, step: int, sequences: int, at_most: int) -> int:
@@ -64,7 +67,7 @@ class BlockPhases:
         free -= cycles * sequences
         while steps < at_most:
             # Sequences that fill their last block at this step open one at the next.
-            free -= self._counts[-(step + steps - 1) % size]
+            free -= self._counts.get(-(step + steps - 1) % size, 0)
             if free < 0:
                 break
             steps += 1
@@ -72,4 +75,4 @@ class BlockPhases:
 
     def empty(self) -> bool:
         """Return whether no sequence is counted."""
-        return not any(self._counts)
+        return not self._counts

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from policies.protocol import NEVER_PS, PolicyError, View
+from policies.protocol import NEVER_PS, View
+from sim.choices import is_sound, not_queued, unsound
 from sim.engine import Engine
 from sim.ledger import FINISHED, REFUSED, UNSET
 
@@ -101,7 +102,10 @@ class Replica:
         view.arrived = arrived
         view.finished = finished
         view.in_engine = self.in_engine
-        release, demote, refuse, self._wake_ps = self._decide(view)
+        choice = self._decide(view)
+        if not is_sound(choice, now_ps, arrived is not None):
+            raise unsound(choice, now_ps)
+        release, demote, refuse, self._wake_ps = choice
         ledger = self._ledger
         if refuse:
             for request in refuse:
@@ -110,6 +114,7 @@ class Replica:
                 ledger.reason[request] = "refused by the policy"
         if demote:
             for request in demote:
+                self._check_queued(request, "demoted")
                 ledger.demoted[request] = 1
         if release:
             for request in release:
@@ -117,22 +122,14 @@ class Replica:
                 self._admitted_ps[request] = now_ps
                 self._engine.release(request, now_ps)
             self.in_engine += len(release)
-        # Timers of an instant come after its arrivals: only an arrival can be in time for them.
-        if self._wake_ps < now_ps or (self._wake_ps == now_ps and self._view.arrived is None):
-            raise PolicyError(
-                f"a policy asked at {now_ps} ps to be woken at {self._wake_ps} ps: expected a "
-                "later instant"
-            )
 
     def _check_queued(self, request: int, verb: str) -> None:
         ledger = self._ledger
         if (
-            ledger.replica[request] != self._index
+            not isinstance(request, int)
+            or not 0 <= request < len(self._admitted_ps)
+            or ledger.replica[request] != self._index
             or self._admitted_ps[request] != UNSET
             or ledger.status[request]
         ):
-            raise PolicyError(
-                f"a policy {verb} request {request}, which does not wait at replica "
-                f"{self._index}: expected the id of a request that arrived there and was "
-                "neither released nor refused"
-            )
+            raise not_queued(request, self._index, verb)

@@ -72,7 +72,8 @@ class Result:
     def summary(self) -> dict[str, Any]:
         """Return the numbers of the run; what is not defined is None.
 
-        Requests that arrived before ``warmup_s`` are left out.
+        Requests that arrived before ``warmup_s`` are left out; itl_s is over the tokens that came
+        from then on, whoever's they are.
 
         Returns
         -------

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from policies.protocol import NEVER_PS, PolicyError, View
+from policies.protocol import NEVER_PS, View
+from sim.choices import is_sound, not_queued, unsound
 from sim.ledger import REFUSED
 from sim.stepengine import StepEngine
 
@@ -64,9 +65,8 @@ def run_stepwise(
             replicas[index].wake(now_ps)
         else:
             replicas[index].boundary(now_ps)
-    if until_ps is not None:
-        for replica in replicas:
-            replica.engine.stop(until_ps)
+    for replica in replicas:
+        replica.engine.stop(last_ps)
 
 
 class _Replica:
@@ -114,32 +114,29 @@ class _Replica:
         """Show the decider the view and carry out its choice."""
         self.view.now_ps, self.view.arrived, self.view.finished = now_ps, arrived, finished
         choice = self.spec.decider.decide(self.view)
+        if not is_sound(choice, now_ps, arrived is not None):
+            raise unsound(choice, now_ps)
         for request_id in choice.refuse:
-            self.take(request_id, "refuse")
+            self.take(request_id, "refused")
             self.refuse(request_id, "refused by the policy")
         for request_id in choice.demote:
+            self.check_queued(request_id, "demoted")
             self.spec.ledger.demoted[request_id] = 1
         for request_id in choice.release:
-            self.take(request_id, "release")
+            self.take(request_id, "released")
             self.spec.ledger.admitted_ps[request_id] = now_ps
             self.engine.release(request_id)
             self.view.in_engine += 1
-        # Timers of an instant come after its arrivals: only an arrival can be in time for them.
-        if choice.wake_ps < now_ps or (choice.wake_ps == now_ps and arrived is None):
-            raise PolicyError(
-                f"the policy asked at {now_ps} ps to be woken at {choice.wake_ps} ps: "
-                "expected a later instant"
-            )
         self.timer_ps = choice.wake_ps
+
+    def check_queued(self, request_id: int, verb: str) -> None:
+        """Refuse a choice about a request that does not wait here."""
+        if not isinstance(request_id, int) or request_id not in self.queued:
+            raise not_queued(request_id, self.spec.index, verb)
 
     def take(self, request_id: int, verb: str) -> None:
         """Remove a request from the queue."""
-        if request_id not in self.queued:
-            raise PolicyError(
-                f"the policy chose to {verb} request {request_id}, which is not queued at replica "
-                f"{self.spec.index}: expected one that arrived there and was not yet released or "
-                "refused"
-            )
+        self.check_queued(request_id, verb)
         self.queued.remove(request_id)
 
     def refuse(self, request_id: int, reason: str) -> None:

@@ -80,13 +80,16 @@ def test_prefill_adds_attention_and_overhead_to_the_table():
 
 
 def test_a_chunk_that_fits_under_the_flat_part_costs_a_decode_step_nothing():
-    assert COST.mixed_s(8, 4000, 256) == COST.decode_s(8, 4000)
+    assert COST.mixed_s(8, 4000, 248) == COST.decode_s(8, 4000)
 
 
 def test_beyond_the_flat_part_a_chunk_costs_what_the_table_rises():
+    # The decodes take room in the flat part: the chunk pays for what both together rise.
     extra = COST.mixed_s(8, 4000, 640, 1e6) - COST.decode_s(8, 4000)
-    assert extra == pytest.approx((0.025 - 0.010) + 1e-10 * 1e6)
-    assert COST.marginal_prefill_s(640) == pytest.approx(0.015)
+    assert COST.prefill_s(8) == COST.prefill_s(1)
+    assert extra == pytest.approx(COST.prefill_s(648) - COST.prefill_s(8) + 1e-10 * 1e6)
+    rise = COST.mixed_s(300, 4000, 256) - COST.decode_s(300, 4000)
+    assert rise == pytest.approx(256 * 0.030 / 768)
 
 
 def test_a_mixed_step_pays_the_engine_overhead_once():

@@ -11,7 +11,8 @@ from collections import Counter
 import pytest
 from cases import Case, Costs, Scripted, limits, run
 
-from policies.protocol import Choice, PolicyError
+from policies.protocol import NEVER_PS, Choice, PolicyError
+from sim.cluster import run_cluster
 from sim.ledger import FINISHED, REFUSED, UNFINISHED, UNSET
 from sim.stepwise import run_stepwise
 
@@ -296,16 +297,36 @@ def test_a_policy_refuses_and_demotes():
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        (Choice((1,)), "release request 1"),
-        (Choice((0, 0)), "release request 0"),
-        (Choice((0,), refuse=(0,)), "release request 0"),
-        (Choice(refuse=(1,)), "refuse request 1"),
+        (Choice((1,)), "released request 1,"),
+        (Choice((0, 0)), "released request 0,"),
+        (Choice((0,), refuse=(0,)), "released request 0,"),
+        (Choice((999,)), "released request 999,"),
+        (Choice((-1,)), "released request -1,"),
+        (Choice((0.0,)), r"released request 0\.0,"),
+        (Choice(refuse=(1,)), "refused request 1,"),
+        (Choice(demote=(1,)), "demoted request 1,"),
+        (Choice(demote=(999,)), "demoted request 999,"),
         (Choice(wake_ps=4), "later"),
+        (Choice(wake_ps=1e11), r"woken at 100000000000\.0 ps"),
+        (None, "returned None: expected a Choice"),
+        ((0,), r"returned \(0,\): expected a Choice"),
     ],
 )
-def test_a_wrong_choice_is_a_policy_error(choice, message):
+@pytest.mark.parametrize("runner", [run_cluster, run_stepwise])
+def test_a_wrong_choice_is_a_policy_error(runner, choice, message):
+    case = Case(((5, 3, 1), (9, 3, 1)), decider=lambda rng: Scripted({5: [choice]}))
     with pytest.raises(PolicyError, match=message):
-        step((5, 3, 1), (9, 3, 1), decider=lambda rng: Scripted({5: [choice]}))
+        run(case, runner)
+
+
+@pytest.mark.parametrize("runner", [run_cluster, run_stepwise])
+def test_a_clock_that_ends_leaves_a_busy_period_closed(runner):
+    # A step of 2^62 ps: the second token would come after the last instant there is.
+    slow = Costs((1 << 62,) * 9, (1,) * 9)
+    r = run(Case(((0, 3, 9), (5, 3, 1)), costs=slow), runner)
+    assert r.status == [UNFINISHED, FINISHED]
+    assert sum(r.gaps[0].values()) == 1
+    assert r.busy == [[0, NEVER_PS - 1]]
 
 
 def test_until_includes_its_own_instant():
