@@ -29,6 +29,7 @@ Variant = Literal["paper", "artifact"]
 
 ARTIFACT_INTERVAL_S = 0.1
 LONGEST_INTERVAL_S = 1e6
+LEAST_SPEED_LIMIT = 1e-6
 DEFAULT_WINDOW = 20
 SPEED_TABLE = 4096
 """Loads whose speed is looked up; beyond them the last one holds."""
@@ -89,6 +90,11 @@ class Saber:
         if self.interval is not None and not 1e-12 <= self.interval <= LONGEST_INTERVAL_S:
             raise PolicyError(
                 f"saber: interval={self.interval!r}: expected 1e-12 to {LONGEST_INTERVAL_S:g} s"
+            )
+        if self.speed_limit is not None and self.speed_limit < LEAST_SPEED_LIMIT:
+            raise PolicyError(
+                f"saber: speed_limit={self.speed_limit!r}: expected at least "
+                f"{LEAST_SPEED_LIMIT:g} tokens/s"
             )
         if self.window is not None:
             if isinstance(self.window, bool) or not isinstance(self.window, int) or self.window < 1:

@@ -86,6 +86,11 @@ def simulate(
     _check_kinds(trace, profile)
     chosen = make_policy(policy)
     arrival_ps, sla_ps = _instants(trace)
+    if options.warmup_s > trace.arrival_s[-1]:
+        raise OptionError(
+            f"warmup_s={options.warmup_s:g} is after the last arrival, at "
+            f"{trace.arrival_s[-1]:g} s: nothing would be measured"
+        )
     profile = replace(
         with_kv_tokens(profile, options.kv_tokens), mean_context_tokens=mean_context_tokens(trace)
     )

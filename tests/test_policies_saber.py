@@ -38,6 +38,7 @@ PAPER = load_profile("paper-qwen2.5-coder-3b")
         ({"interval": 1e-13}, "interval=1e-13: expected 1e-12 to"),
         ({"interval": 1e300}, r"interval=1e\+300: expected 1e-12 to"),
         ({"speed_limit": 0}, "speed_limit=0"),
+        ({"speed_limit": 1e-300}, "speed_limit=1e-300: expected at least 1e-06 tokens/s"),
         ({"speed_limit": inf}, "speed_limit=inf"),
         ({"speed_limit": 10**400}, "speed_limit=10+: expected a number above 0"),
         ({"interval": 0.1, "window": 0}, "window=0: expected a whole number of at least 1"),

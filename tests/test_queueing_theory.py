@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from policies.protocol import Choice, Decider, Policy, View
 
 REPLICATIONS = 24
-REQUESTS = 10_000
+REQUESTS = 20_000
 WARM_UP = 1_000
-STEP_S = 0.001
+STEP_S = 0.00025
 
 
 def profile_of(prefill_s: float) -> Profile:
@@ -61,21 +61,21 @@ def mean_waits(
 def assert_mean_is(samples: NDArray[np.float64], expected: float, bias: float = 0.0) -> None:
     error = samples.std(ddof=1) / np.sqrt(len(samples))
     # A test that any number passes proves nothing: the error has to be small beside the value.
-    assert error < 0.04 * expected
+    assert error < 0.025 * expected
     assert expected - 4 * error <= samples.mean() <= expected + bias + 4 * error
 
 
 def test_one_slot_with_equal_lengths_is_m_d_1() -> None:
-    # Service: 0.1 s of prefill and 400 steps of 1 ms.  Wait: Pollaczek-Khinchine with no variance.
+    # Service: 0.1 s of prefill and 1600 steps of 0.25 ms.  Wait: Pollaczek-Khinchine with no variance.
     service_s, load = 0.5, 0.7
-    waits = mean_waits(1, load / service_s, lambda rng: np.full(REQUESTS, 401), first=0.1)
+    waits = mean_waits(1, load / service_s, lambda rng: np.full(REQUESTS, 1601), first=0.1)
     assert_mean_is(waits, load * service_s / (2 * (1 - load)))
 
 
 def test_one_slot_with_geometric_lengths_is_m_m_1() -> None:
-    # With the first token as long as the others, service is geometric in steps of 1 ms: mean 0.5 s
-    # and, up to one step in 500, exponential.
-    mean_steps, load = 500, 0.6
+    # With the first token as long as the others, service is geometric in steps of 0.25 ms: mean 0.5 s
+    # and, up to one step in 2000, exponential.
+    mean_steps, load = 2000, 0.7
     service_s = mean_steps * STEP_S
     waits = mean_waits(
         1,
@@ -94,7 +94,7 @@ def test_one_slot_with_geometric_lengths_is_m_m_1() -> None:
 def test_slots_with_steps_that_no_batch_slows_are_m_m_c(slots: int) -> None:
     # No prefill cost, so that prompts stall nobody.  A request can only be seated when a step ends:
     # that adds at most one step to the wait.
-    mean_steps, load = 500, 0.8
+    mean_steps, load = 2000, 0.7
     service_s = mean_steps * STEP_S
     offered = load * slots
     waits = mean_waits(

@@ -360,3 +360,11 @@ def test_a_run_is_freed_when_its_result_is(policy, discipline):
     finally:
         gc.enable()
     assert not left & {"Replica", "Engine", "Decoding", "Ledger", "Arrivals"}
+
+
+def test_a_warm_up_past_the_last_arrival_would_measure_nothing():
+    trace = workload("W3", rps=5, n=20)
+    last_s = float(trace.arrival_s[-1])
+    assert simulate(trace, PLAIN, "saber", warmup_s=last_s).summary()["requests"] == 1
+    with pytest.raises(OptionError, match=r"warmup_s=1000 is after the last arrival, at"):
+        simulate(trace, PLAIN, "saber", warmup_s=1000)
