@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -68,6 +69,29 @@ def test_compressed_files_are_known_by_their_magic_bytes(name: str, tmp_path: Pa
         path = tmp_path / f"{number}.csv"
         path.write_bytes(packed)
         assert load(path) == load(FIXTURES / name)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.ZstdCompressor().compress])
+def test_parquet_may_be_compressed_as_a_whole(compress, tmp_path: Path) -> None:
+    t = load(FIXTURES / "own.csv")
+    save(t, tmp_path / "t.parquet")
+    path = tmp_path / "t.parquet.packed"
+    path.write_bytes(compress((tmp_path / "t.parquet").read_bytes()))
+    assert load(path) == t
+
+
+def test_blank_lines_before_the_header_count_as_lines(tmp_path: Path) -> None:
+    content = (FIXTURES / "own.csv").read_bytes()
+    path = tmp_path / "t"
+    for before in (b"\n", b"\xef\xbb\xbf\r\n \n"):
+        path.write_bytes(before + content)
+        assert load(path) == load(FIXTURES / "own.csv")
+    path.write_text("\n \narrival_s,prompt_tokens,output_tokens\n0,5,5\n1,x,5\n")
+    with pytest.raises(TraceError, match="line 5: prompt_tokens is 'x'"):
+        load(path)
+    path.write_text("\n\narrival_s,prompt_tokens,output_tokens,prompt_tokens\n0,5,5,5\n")
+    with pytest.raises(TraceError, match="line 3: column 'prompt_tokens' is there twice"):
+        load(path)
 
 
 def test_a_byte_order_mark_crlf_and_blank_lines_do_no_harm(tmp_path: Path) -> None:
@@ -327,6 +351,56 @@ def test_the_first_bad_row_is_named_even_where_parsing_is_ahead(
         path.write_text("\n".join([HEADER, *rows]))
         with pytest.raises(TraceError, match=f"line {bad + 2}: prompt_tokens is 'x'"):
             load(path)
+
+
+EPOCH_NS, EPOCH_MS = 17 * 10**17 + 1, 17 * 10**11 + 1
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("late_by", [0, 7])
+def test_times_since_1970_keep_their_differences(
+    kind: str, late_by: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers, "_CSV_BATCH_BYTES", 64)
+    monkeypatch.setattr(containers, "_BATCH_ROWS", 2)
+    path = tmp_path / "t"
+    # The first row of the file is not always the earliest.
+    ns = [EPOCH_NS + late_by, EPOCH_NS, EPOCH_NS + 100, EPOCH_NS + 5 * 10**9]
+    fields = ["arrival_time_ns", "input_toks", "output_toks"]
+    _write_rows(path, kind, fields, [(t, 5, 1) for t in ns])
+    expected = sorted((t - EPOCH_NS) * 1e-9 for t in ns)
+    np.testing.assert_allclose(load(path).arrival_s, expected, rtol=1e-12, atol=1e-17)
+
+    fields = ["timestamp", "input_length", "output_length"]
+    _write_rows(path, kind, fields, [(EPOCH_MS + i, 5, 1) for i in range(4)])
+    np.testing.assert_allclose(load(path).arrival_s, [0, 1e-3, 2e-3, 3e-3], rtol=1e-12)
+
+
+def _write_rows(path: Path, kind: str, fields: list[str], rows: list[tuple]) -> None:
+    if kind == "csv":
+        path.write_text("\n".join(",".join(map(str, row)) for row in [fields, *rows]) + "\n")
+    elif kind == "jsonl":
+        path.write_text("\n".join(json.dumps(dict(zip(fields, r, strict=True))) for r in rows))
+    else:
+        pd.DataFrame(rows, columns=fields).to_parquet(path)
+
+
+def test_bad_times_do_not_spoil_the_exact_ones(tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    bad = ["x", "", "-1", "inf", "9999999999999999999999", "9223372036854775807e9"]
+    times = [EPOCH_NS, *bad, EPOCH_NS + 100, f"{EPOCH_NS + 200}.0"]
+    path.write_text(
+        "arrival_time_ns,input_toks,output_toks\n" + "".join(f"{t},5,1\n" for t in times)
+    )
+    with pytest.raises(TraceError, match="line 3: arrival_time_ns is 'x'; expected a finite time"):
+        load(path)
+    path.write_text(
+        "arrival_time_ns,input_toks,output_toks\n"
+        + "".join(f"{t},5,1\n" for t in [EPOCH_NS, *bad[:4], EPOCH_NS + 100])
+    )
+    t = load(path, skip_bad=True)
+    np.testing.assert_allclose(t.arrival_s, [0, 1e-7], rtol=1e-12)
+    assert t.warnings[0].startswith("dropped bad rows: 4")
 
 
 def test_dates_are_exact_across_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

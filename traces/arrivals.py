@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from traces.errors import TraceError, brief, unknown
+from traces.errors import TraceError, brief, positive, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,8 +62,8 @@ def gamma(
     if (cv is None) == (burstiness is None):
         raise TraceError("gamma arrivals need either cv or burstiness (= 1/cv^2), and not both")
     if cv is not None:
-        burstiness = 1.0 / _positive("cv", cv) ** 2
-    shape = _positive("burstiness", burstiness)
+        burstiness = 1.0 / positive("cv", cv) ** 2
+    shape = positive("burstiness", burstiness)
     return np.cumsum(rng.gamma(shape, 1.0 / (rps * shape), n))
 
 
@@ -94,7 +94,7 @@ def mmpp(
         raise TraceError(f"mmpp ratio is {ratio}; expected a finite number >= 1")
     if not 0 < busy_share < 1:
         raise TraceError(f"mmpp busy_share is {busy_share}; expected between 0 and 1")
-    _positive("cycle_s", cycle_s)
+    positive("cycle_s", cycle_s)
     calm_rps = rps / (busy_share * ratio + 1 - busy_share)
     # In operational time, where the rate is 1, arrivals are a unit Poisson process; mapping them
     # back through the piecewise linear cumulative rate modulates them without a loop per arrival.
@@ -143,7 +143,7 @@ def diurnal(
     _check(n, rps)
     if not 0 <= amplitude <= 1:
         raise TraceError(f"diurnal amplitude is {amplitude}; expected between 0 and 1")
-    _positive("period_s", period_s)
+    positive("period_s", period_s)
     if not math.isfinite(peak_s):
         raise TraceError(f"diurnal peak_s is {peak_s}; expected a finite time")
     top = rps * (1 + amplitude)
@@ -209,10 +209,4 @@ def parse_arrivals(text: str) -> Arrivals:
 def _check(n: int, rps: float) -> None:
     if n < 1:
         raise TraceError(f"n is {n}; expected at least 1 request")
-    _positive("rps", rps)
-
-
-def _positive(name: str, value: float | None) -> float:
-    if value is None or not (math.isfinite(value) and value > 0):
-        raise TraceError(f"{name} is {value}; expected a finite number above 0")
-    return value
+    positive("rps", rps)

@@ -10,7 +10,7 @@ import numpy as np
 
 from traces.checks import refuse_names
 from traces.columns import RULES, BoolColumn, FloatColumn, HashIds, offsets_of
-from traces.decode import LabelCoder, Values, instants, numbers, ragged, value_at
+from traces.decode import LabelCoder, Values, instants, numbers, offsets, ragged, value_at
 from traces.errors import TraceError, brief
 from traces.request import Trace
 
@@ -32,7 +32,8 @@ class Assembly:
         self.path, self.table, self.layout, self.skip_bad = path, table, layout, skip_bad
         self.parts: dict[str, list[Any]] = defaultdict(list)
         self.coders = {kind: LabelCoder() for kind, f in layout.labels.items() if self._has(f)}
-        self.origin_ns: int | None = None
+        # What arrivals are counted from until all are known, in the unit of the file.
+        self.origin: int | None = None
         self.rows_met = 0
         self.without_response = self.bad = self.with_images = 0
         self.first_bad = ""
@@ -122,14 +123,18 @@ class Assembly:
             problems.append((wrong, _says(values, field, RULES[name].expected)))
             columns[name] = column
 
-        if layout.arrival is not None and layout.unit_s is None:
-            seconds, _, self.origin_ns = instants(values[layout.arrival], self.origin_ns)
+        if layout.arrival is not None and layout.exact:
+            read("arrival_s", layout.arrival)
+        elif layout.arrival is not None and layout.unit_s is None:
+            seconds, _, self.origin = instants(values[layout.arrival], self.origin)
             expected = "a date and time such as 2023-11-16 18:17:03.9799600"
             problems.append((np.isnan(seconds), _says(values, layout.arrival, expected)))
             columns["arrival_s"] = seconds
-        elif layout.arrival is not None:
-            read("arrival_s", layout.arrival)
-            columns["arrival_s"] = columns["arrival_s"] * layout.unit_s
+        elif layout.arrival is not None and layout.unit_s is not None:
+            units, column, _, self.origin = offsets(values[layout.arrival], self.origin)
+            rule = RULES["arrival_s"]
+            problems.append((~rule.ok(column), _says(values, layout.arrival, rule.expected)))
+            columns["arrival_s"] = units * layout.unit_s
         read("prompt_tokens", layout.prompt)
         read("output_tokens", layout.output)
         output = columns["output_tokens"]

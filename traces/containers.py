@@ -207,14 +207,14 @@ def _parquet(path: Path) -> Table:
     import pyarrow.parquet as pq
 
     try:
-        fields = frozenset(pq.read_schema(path).names)
+        fields = frozenset(pq.read_schema(_seekable(path)).names)
     except pa.ArrowException as e:
         raise TraceError(f"{path}: is a damaged Parquet file ({_first_line(e)})") from e
 
     def read(names: Sequence[str]) -> Iterator[Batch]:
         start = 0
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(_seekable(path)) as file:
                 for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(names)):
                     values = dict(zip(batch.schema.names, batch.columns, strict=True))
                     yield Batch(values, np.arange(start, start + batch.num_rows), [])
@@ -225,22 +225,33 @@ def _parquet(path: Path) -> Table:
     return Table(fields, read, lambda row: f"row {row}")
 
 
+def _seekable(path: Path) -> Any:
+    """Return what pyarrow can read a Parquet file from: decompressed, all of it in memory."""
+    with open_bytes(path) as file:
+        return io.BytesIO(file.read()) if isinstance(file, _Both) else path
+
+
 def _csv(path: Path, start: bytes) -> Table:
-    header, newline, _ = start.partition(b"\n")
+    header, newline, rest = start.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
+    before = 0
+    while newline and not header.strip():
+        before += 1
+        header, newline, rest = rest.partition(b"\n")
     if not newline and len(start) >= _LONGEST_HEADER:
         raise TraceError(f"{path}: has no line break in {_LONGEST_HEADER} bytes; expected text")
-    names = next(csv.reader([header.decode("utf-8-sig")]), [])
+    names = next(csv.reader([header.decode()]), [])
     names = [name.strip() for name in names]
 
     def read(wanted: Sequence[str]) -> Iterator[Batch]:
         for name in wanted:
             if names.count(name) > 1:
-                raise TraceError(f"{path}: line 1: column {name!r} is there twice")
+                raise TraceError(f"{path}: line {before + 1}: column {name!r} is there twice")
         with open_bytes(path) as file:
-            file.readline()
+            for _ in range(before + 1):
+                file.readline()
             yield from _csv_batches(path, file, names, wanted)
 
-    return Table(frozenset(names), read, lambda row: f"line {row + 2}")
+    return Table(frozenset(names), read, lambda row: f"line {row + before + 2}")
 
 
 def _csv_batches(

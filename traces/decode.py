@@ -58,6 +58,47 @@ def _arrow_numbers(values: Values) -> tuple[FloatColumn, BoolColumn]:
     return _to_numpy(values), _to_numpy(values.is_null())
 
 
+def offsets(
+    values: Values, origin: int | None
+) -> tuple[FloatColumn, FloatColumn, BoolColumn, int | None]:
+    """Return numbers less `origin`, the numbers, where they are missing, the origin.
+
+    The origin is the whole part of the first valid number when None is given. Whole numbers are
+    subtracted before they become float64, which is too coarse for nanoseconds since 1970.
+    """
+    column, missing = numbers(values)
+    whole, is_whole = _whole_numbers(values)
+    valid = np.isfinite(column) & (np.abs(column) < 2**62)
+    if origin is None and valid.any():
+        first = int(valid.argmax())
+        origin = int(whole[first] if is_whole[first] else column[first])
+    # Those outside `valid` are not times; their differences would overflow.
+    near = np.where(is_whole & valid, whole, origin or 0) - (origin or 0)
+    return np.where(is_whole & valid, near, column - (origin or 0)), column, missing, origin
+
+
+def _whole_numbers(values: Values) -> tuple[IntColumn, BoolColumn]:
+    """Return int64 numbers and which rows hold one; the others are 0."""
+    if isinstance(values, list):
+        is_whole = np.array([type(v) is int and abs(v) < 2**63 for v in values], dtype=np.bool_)
+        whole = [v if w else 0 for v, w in zip(values, is_whole.tolist(), strict=True)]
+        return np.array(whole, dtype=np.int64), is_whole
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        # Up to 18 digits fit in any case, 19 where the first is below 9.
+        digits = pc.match_substring_regex(values, r"^-?([0-8]?\d{1,18})$")
+        values = pc.if_else(digits, values, None).cast(pa.int64())
+    elif pa.types.is_integer(values.type):
+        values = values.cast(pa.int64(), safe=False)  # what overflows is no valid time
+    else:
+        return np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=np.bool_)
+    return _to_numpy(values.fill_null(0)), _to_numpy(values.is_valid())
+
+
 def _to_numpy(values: Values) -> Any:
     return values.to_numpy(zero_copy_only=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -26,3 +27,10 @@ def brief(value: object) -> str:
     """Return `value` as it was written, cut to a length that fits one line."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def positive(name: str, value: float | None) -> float:
+    """Return `value`; raise a `TraceError` that names it where it is not finite and above 0."""
+    if value is None or not (math.isfinite(value) and value > 0):
+        raise TraceError(f"{name} is {value}; expected a finite number above 0")
+    return value

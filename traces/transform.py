@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from traces.columns import Labels, absent, is_absent, join_hash_ids, join_labels
-from traces.errors import TraceError, unknown
+from traces.errors import TraceError, positive, unknown
 from traces.request import Trace
 from traces.workloads import counts
 
@@ -47,8 +47,8 @@ def scale_rate(trace: Trace, factor: float | None = None, *, rps: float | None =
     if (factor is None) == (rps is None):
         raise TraceError("scale_rate needs either factor or rps, and not both")
     if rps is not None:
-        factor = _positive("rps", rps) * _mean_gap_s(trace)
-    factor = _positive("factor", factor)
+        factor = positive("rps", rps) * _mean_gap_s(trace)
+    factor = positive("factor", factor)
     return trace.replace(arrival_s=trace.arrival_s / factor)
 
 
@@ -76,7 +76,7 @@ def thin(
     if gap_s is not None and by != "burst":
         raise TraceError(f"gap_s has no effect on thinning by {by}")
     if by == "burst":
-        longest = _mean_gap_s(trace) if gap_s is None else _positive("gap_s", gap_s)
+        longest = _mean_gap_s(trace) if gap_s is None else positive("gap_s", gap_s)
         unit = np.cumsum(np.concatenate([[0], np.diff(trace.arrival_s) > longest]))
     elif by == "session":
         alone = np.arange(len(trace)) + len(trace.sessions)
@@ -252,9 +252,3 @@ def _filled(trace: Trace, message: str) -> Trace:
     if not len(trace):
         raise TraceError(message)
     return trace
-
-
-def _positive(name: str, value: float | None) -> float:
-    if value is None or not (math.isfinite(value) and value > 0):
-        raise TraceError(f"{name} is {value}; expected a finite number above 0")
-    return value
