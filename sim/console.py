@@ -118,4 +118,5 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], N
         yield lambda done: bar.update(task, completed=done)
     finally:
         patience.cancel()
+        patience.join()  # cancel() does not wait for a start that has begun
         bar.stop()

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 import time
 
 import numpy as np
@@ -90,3 +91,23 @@ def test_progress_shows_only_when_it_takes_long(capsys, monkeypatch, takes_s, sh
     captured = capsys.readouterr()
     assert ("working" in captured.err) == shown
     assert captured.out == ""
+
+
+def test_progress_stops_only_after_a_start_that_has_begun(capsys, monkeypatch):
+    from rich.progress import Progress
+
+    begun, steps = threading.Event(), []
+
+    def slow_start(self):
+        begun.set()
+        time.sleep(0.2)
+        steps.append("started")
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(console, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(Progress, "start", slow_start)
+    monkeypatch.setattr(Progress, "stop", lambda self: steps.append("stopped"))
+    with console.progress("working"):
+        assert begun.wait(5)
+
+    assert steps == ["started", "stopped"]
