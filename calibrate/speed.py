@@ -163,6 +163,11 @@ def best(models: Mapping[str, SpeedModel]) -> SpeedModel:
     return max(models.values(), key=lambda model: model.r2)
 
 
+def context_matters(profile: Profile) -> bool:
+    """Whether `speed_points_of(profile)` depends on `profile.mean_context_tokens`."""
+    return profile.speed_points is None and any(profile.cost.decode_context.y)
+
+
 def speed_points_of(profile: Profile, max_load: int = 256) -> Pairs:
     """Return the (load, tokens_per_s) points of a profile.
 
@@ -177,7 +182,7 @@ def speed_points_of(profile: Profile, max_load: int = 256) -> Pairs:
     if profile.speed_points is not None:
         return profile.speed_points
     mean = profile.mean_context_tokens
-    if mean is None and any(profile.cost.decode_context.y):
+    if mean is None and context_matters(profile):
         raise ProfileError(
             f"{profile.name}: speeds depend on the context, expected speed_points in the profile "
             "or a mean_context_tokens"

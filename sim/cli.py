@@ -88,6 +88,9 @@ def _users_mistake(error: Exception) -> str | None:
 
     if isinstance(error, TraceError | ProfileError | PolicyError | OptionError):
         return str(error)
+    if isinstance(error, MemoryError):
+        detail = f" ({error})" if str(error) else ""
+        return f"this needs more memory than there is{detail}: take fewer requests"
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     # Typer's usage errors: a public name for their class came and went between its releases.

@@ -1,13 +1,17 @@
 """`saber calibrate`: look at profiles and fit SABER's speed estimator."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sim import console
-from sim.cli_options import Json
+from sim.cli_options import Json, whole
 from sim.options import OptionError
+
+if TYPE_CHECKING:
+    from calibrate.profile import Profile
 
 app = typer.Typer(help="Look at profiles and fit SABER's speed estimator.")
 
@@ -88,6 +92,14 @@ def speed(
         Path | None,
         typer.Option("--csv", metavar="FILE", help="Two columns: load and tokens/s instead."),
     ] = None,
+    mean_context_tokens: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole(0),
+            metavar="N",
+            help="Context of each request, for a profile whose steps depend on it.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Fit SABER's three estimators of speed over load and mark the best by R^2.
@@ -97,6 +109,7 @@ def speed(
     Examples:
       saber calibrate speed paper-qwen2.5-coder-3b
       saber calibrate speed --csv speeds.csv --json
+      saber calibrate speed my-profile.json --mean-context-tokens 600
     """
     from calibrate.profile import load_profile
     from calibrate.speed import best, fit_all, read_speed_csv, speed_points_of
@@ -106,9 +119,12 @@ def speed(
             f"PROFILE {profile} and --csv {csv} contradict each other: expected one of them"
         )
     if csv is not None:
+        if mean_context_tokens is not None:
+            raise OptionError(f"--mean-context-tokens has no effect: {csv} holds speeds")
         source, points = str(csv), read_speed_csv(csv)
     elif profile is not None:
-        source, points = profile, speed_points_of(load_profile(profile))
+        source = profile
+        points = speed_points_of(_with_context(load_profile(profile), mean_context_tokens))
     else:
         raise OptionError("no speeds to fit: expected a PROFILE, or a file with --csv")
     models = fit_all(points)
@@ -146,6 +162,22 @@ def speed(
             for name, model in models.items()
         ],
     )
+
+
+def _with_context(profile: "Profile", mean_context_tokens: int | None) -> "Profile":
+    from calibrate.speed import context_matters
+
+    if mean_context_tokens is None:
+        if context_matters(profile):
+            raise OptionError(
+                f"{profile.name}: speeds depend on the context and the profile has no "
+                "speed_points: give a request's mean context with --mean-context-tokens N"
+            )
+        return profile
+    if not context_matters(profile):
+        why = "holds speed_points" if profile.speed_points else "has no cost of context"
+        raise OptionError(f"--mean-context-tokens has no effect: {profile.name} {why}")
+    return replace(profile, mean_context_tokens=float(mean_context_tokens))
 
 
 FORMS = {

@@ -1,5 +1,6 @@
 """`saber compare`: SABER beside every static batch size, with intervals over seeds."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +9,7 @@ import typer
 
 from sim import cli_options as given
 from sim import console
-from sim.options import OptionError
+from sim.options import OptionError, RunOptions
 
 if TYPE_CHECKING:
     from sim.compare import Comparison, Difference, Estimate, Row
@@ -39,9 +40,9 @@ def compare(
     replicas: given.Replicas = 1,
     discipline: given.DisciplineName = None,
     max_num_seqs: given.MaxNumSeqs = None,
-    max_num_batched_tokens: given.MaxNumBatchedTokens = 2048,
+    max_num_batched_tokens: given.MaxNumBatchedTokens = RunOptions.max_num_batched_tokens,
     max_model_len: given.MaxModelLen = None,
-    block_size: given.BlockSize = 16,
+    block_size: given.BlockSize = RunOptions.block_size,
     kv_tokens: given.KvTokens = None,
     allow_refused: given.AllowRefused = False,
     seeds: Annotated[
@@ -156,7 +157,7 @@ def compare(
             on_done=on_done,
         )
     if picture is not None and has_goal:
-        _draw(comparison, picture, source.title)
+        _draw(comparison, picture, source.title, options.goodput_ms)
     for warning in comparison.warnings:
         console.note(f"warning: {warning}")
     if json:
@@ -190,12 +191,14 @@ def _figure_file(figure: Path | None, no_figure: bool) -> Path | None:
     return console.writable(picture)
 
 
-def _draw(comparison: "Comparison", picture: Path, title: str) -> None:
+def _draw(
+    comparison: "Comparison", picture: Path, title: str, goodput_ms: Mapping[str, float] | None
+) -> None:
     from matplotlib.figure import Figure
 
     from sim.figures import plot_comparison
 
-    figure = plot_comparison(comparison, title=title).figure
+    figure = plot_comparison(comparison, title=title, goodput_ms=goodput_ms).figure
     assert isinstance(figure, Figure)
     figure.savefig(picture)
     console.note(f"figure written to {picture}")

@@ -8,7 +8,7 @@ import typer
 
 from sim import cli_options as given
 from sim import console
-from sim.options import OptionError
+from sim.options import OptionError, RunOptions
 
 
 def run(
@@ -30,9 +30,9 @@ def run(
     replicas: given.Replicas = 1,
     discipline: given.DisciplineName = None,
     max_num_seqs: given.MaxNumSeqs = None,
-    max_num_batched_tokens: given.MaxNumBatchedTokens = 2048,
+    max_num_batched_tokens: given.MaxNumBatchedTokens = RunOptions.max_num_batched_tokens,
     max_model_len: given.MaxModelLen = None,
-    block_size: given.BlockSize = 16,
+    block_size: given.BlockSize = RunOptions.block_size,
     kv_tokens: given.KvTokens = None,
     allow_refused: given.AllowRefused = False,
     seed: Annotated[
@@ -132,10 +132,10 @@ def run(
         }
         console.show_json({"configuration": configuration, "policy": chosen.label, **summary})
         return
-    _show(summary, f"{source.title}, under {chosen.label}")
+    _show(summary, f"{source.title}, under {chosen.label}", limited=goodput is not None)
 
 
-def _show(summary: dict[str, Any], title: str) -> None:
+def _show(summary: dict[str, Any], title: str, *, limited: bool) -> None:
     spread = ("mean", "p50", "p90", "p95", "p99")
     latencies = {
         "TTFT [s]": ("ttft_s", 1.0),
@@ -153,8 +153,9 @@ def _show(summary: dict[str, Any], title: str) -> None:
     )
     ratio = summary["sla_ratio"]
     statuses = [f"{count:,} {name}" for name, count in summary["statuses"].items() if count]
+    counted = "all requests, within the limits" if limited else "the requests with an SLA"
     facts = {
-        "goodput": f"{console.number(summary['goodput_pct'])} % of the requests with an SLA, "
+        "goodput": f"{console.number(summary['goodput_pct'])} % of {counted}, "
         f"{console.number(summary['goodput_rps'])} requests/s",
         "SLA ratio": f"mean {console.number(ratio['mean'])}, CV {console.number(ratio['cv'])}",
         "throughput": f"{console.number(summary['throughput_tok_s'])} output tokens/s",

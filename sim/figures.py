@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from sim.options import OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.axes import Axes
 
     from sim.compare import Comparison, Estimate, Row
@@ -16,7 +18,12 @@ STATIC_COLOUR = "#0072B2"
 OTHER_COLOUR = "#D55E00"
 
 
-def plot_comparison(comparison: Comparison, ax: Axes | None = None, title: str = "") -> Axes:
+def plot_comparison(
+    comparison: Comparison,
+    ax: Axes | None = None,
+    title: str = "",
+    goodput_ms: Mapping[str, float] | None = None,
+) -> Axes:
     """Draw the goodput of every policy with its 95 % interval, in the order of the rows.
 
     Parameters
@@ -27,6 +34,8 @@ def plot_comparison(comparison: Comparison, ax: Axes | None = None, title: str =
         Where to draw; a new figure, as high as the rows need, when left out.
     title : str
         Text above the axes.
+    goodput_ms : mapping, optional
+        The limits it ran under, `RunOptions.goodput_ms`: they count in place of SLAs.
 
     Returns
     -------
@@ -69,7 +78,8 @@ def plot_comparison(comparison: Comparison, ax: Axes | None = None, title: str =
     ax.set_xlim(0, 100)
     seeds = len(comparison.seeds)
     spread = f"mean and 95 % interval over {seeds} seeds" if seeds > 1 else "one seed"
-    ax.set_xlabel(f"goodput: requests within their SLA [%]\n{spread}")
+    goal = "within their SLA" if goodput_ms is None else "within the goodput limits"
+    ax.set_xlabel(f"goodput: requests {goal} [%]\n{spread}")
     ax.grid(axis="x", alpha=0.3, linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)
     if title:

@@ -17,6 +17,7 @@ from calibrate.speed import (
     ESTIMATORS,
     SpeedModel,
     best,
+    context_matters,
     fit_all,
     fit_speed,
     read_speed_csv,
@@ -217,6 +218,9 @@ def test_a_context_term_needs_the_mean_context():
     profile = make(context_token_s=1e-6)
     with pytest.raises(ProfileError, match="p: speeds depend on the context"):
         speed_points_of(profile)
+    assert context_matters(profile)
+    assert not context_matters(make())
+    assert not context_matters(make(context_token_s=1e-6, speed_points=((1.0, 9.0),)))
     hinted = dataclasses.replace(profile, mean_context_tokens=500.0)
     assert speed_points_of(hinted, 2)[1][1] == pytest.approx(1 / (0.01 + 2e-4 + 1e-6 * 1000))
 

@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,14 @@ def test_run_summary_is_readable(capsys):
     assert "20 finished" in out
 
 
+def test_goodput_is_of_what_counts(capsys):
+    few = ["run", "--n", "20", "--policy", "static(8)"]
+    assert "% of the requests with an SLA," in run(capsys, *few)[1]
+    limited = run(capsys, *few, "--goodput", "ttft:200")[1]
+    assert "% of all requests, within the limits," in limited
+    assert "with an SLA" not in limited
+
+
 @pytest.mark.parametrize("name", ["deep/er/requests.csv", "requests.parquet"])
 def test_run_writes_a_row_per_request(capsys, name):
     code, _, err = run(capsys, "run", "--n", "20", "--out", name)
@@ -320,6 +329,39 @@ def test_speed_marks_the_best_of_three(capsys):
     assert best.split()[0] == "usl"
 
 
+@pytest.fixture
+def contextual():
+    """Profiles with a context term: one to derive speeds from, one with speed points."""
+    bundled = resources.files("calibrate.profiles") / "paper-qwen2.5-coder-3b.json"
+    content = json.loads(bundled.read_text())
+    content["cost"]["decode"]["context_token_s"] = [1e-6]
+    Path("pointed.json").write_text(json.dumps(content))
+    del content["speed_points"]
+    Path("contextual.json").write_text(json.dumps(content))
+
+
+def test_speed_of_a_profile_whose_steps_depend_on_the_context(capsys, contextual):
+    code, out, err = run(capsys, "calibrate", "speed", "contextual.json")
+    assert (code, out) == (2, "")
+    assert "--mean-context-tokens N" in err
+
+    short, long = (
+        json_of(capsys, "calibrate", "speed", "contextual.json", "--mean-context-tokens", tokens)
+        for tokens in (100, 4000)
+    )
+    top = [found["estimators"]["linear"]["parameters"]["a"] for found in (short, long)]
+    assert top[0] > top[1] > 0
+
+
+@pytest.mark.parametrize("words", ["pointed.json", "paper-qwen2.5-coder-3b", "--csv speeds.csv"])
+def test_a_mean_context_without_effect_is_refused(capsys, contextual, words):
+    Path("speeds.csv").write_text("1,90\n2,80\n")
+    argv = ["calibrate", "speed", *words.split(), "--mean-context-tokens", "600"]
+    code, out, err = run(capsys, *argv)
+    assert (code, out) == (2, "")
+    assert "--mean-context-tokens has no effect" in err
+
+
 def test_speed_of_a_file(capsys):
     Path("speeds.csv").write_text("load,speed\n1,90\n10,80\n20,70\n40,50\n")
     document = json_of(capsys, "calibrate", "speed", "--csv", "speeds.csv")
@@ -434,6 +476,16 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(capsys, trace, words, named
     assert line.startswith("saber: error: ")
     for text in named:
         assert text in line
+
+
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_too_many_requests_for_the_memory_are_one_line(capsys, command):
+    code, out, err = run(capsys, command, "--n", 10**15)
+
+    assert (code, out) == (2, "")
+    [line] = err.splitlines()
+    assert "more memory than there is" in line
+    assert "fewer requests" in line
 
 
 def test_a_fault_of_ours_is_not_hidden(monkeypatch):

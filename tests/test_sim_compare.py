@@ -171,6 +171,15 @@ def test_the_figure_shows_every_policy_with_its_interval(tmp_path):
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_figure_says_what_goodput_is():
+    found = compare(draw, PROFILE, ["saber"], seeds=[0])
+
+    assert "within their SLA" in plot_comparison(found).get_xlabel()
+    limited = plot_comparison(found, goodput_ms={"ttft": 200.0}).get_xlabel()
+    assert "within the goodput limits" in limited
+    assert "SLA" not in limited
+
+
 def test_the_figure_is_drawn_on_the_axes_given():
     from matplotlib.figure import Figure
 
