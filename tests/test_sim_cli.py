@@ -115,6 +115,17 @@ def test_the_figure_goes_where_it_is_told_and_makes_the_folder(capsys):
     assert "<svg" in Path("new/folder/figure.svg").read_text()
 
 
+def test_the_figure_names_the_goodput_limits(capsys, monkeypatch):
+    import matplotlib
+
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")  # text stays text
+    run(capsys, *QUICK, "--figure", "sla.svg")
+    run(capsys, *QUICK, "--figure", "limits.svg", "--goodput", "ttft:200")
+
+    assert "within their SLA" in Path("sla.svg").read_text()
+    assert "within the goodput limits" in Path("limits.svg").read_text()
+
+
 def test_a_trace_without_slas_has_no_figure_and_says_so(capsys):
     Path("bare.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,9,9\n")
     code, out, err = run(capsys, "compare", "--trace", "bare.csv", "--policies", "static(8)")

@@ -63,15 +63,14 @@ def offsets(
 ) -> tuple[FloatColumn, FloatColumn, BoolColumn, int | None]:
     """Return numbers less `origin`, the numbers, where they are missing, the origin.
 
-    The origin is the whole part of the first valid number when None is given. Whole numbers are
+    The origin is a whole number near the first valid one when None is given. Whole numbers are
     subtracted before they become float64, which is too coarse for nanoseconds since 1970.
     """
     column, missing = numbers(values)
     whole, is_whole = _whole_numbers(values)
     valid = np.isfinite(column) & (np.abs(column) < 2**62)
     if origin is None and valid.any():
-        first = int(valid.argmax())
-        origin = int(whole[first] if is_whole[first] else column[first])
+        origin = int(column[valid.argmax()])
     # Those outside `valid` are not times; their differences would overflow.
     near = np.where(is_whole & valid, whole, origin or 0) - (origin or 0)
     return np.where(is_whole & valid, near, column - (origin or 0)), column, missing, origin
