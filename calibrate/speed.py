@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from calibrate.profile import Profile
     from calibrate.steptime import StepCost
+LARGEST = 1e9
+"""Loads and speeds beyond this are taken for mistakes; their squares would leave the numbers."""
+
 ESTIMATORS = ("usl", "logistic", "linear")
 PARAMETERS = {"usl": ("A", "s", "k"), "logistic": ("A", "r", "L0"), "linear": ("a", "b")}
 
@@ -253,4 +256,10 @@ def read_speed_csv(path: str | os.PathLike[str]) -> Pairs:
 
 
 def _checked(points: Iterable[Sequence[float]]) -> Pairs:
-    return pairs("points", [tuple(point) for point in points])
+    checked = pairs("points", [tuple(point) for point in points])
+    for load, speed in checked:
+        if max(load, speed) > LARGEST:
+            raise ProfileError(
+                f"points: load {load:g} with speed {speed:g}: expected numbers up to {LARGEST:g}"
+            )
+    return checked

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
 from policies.function import FunctionPolicy
+from policies.guarded import Guarded
 from policies.protocol import PolicyError
 from policies.saber import Saber
 from policies.static import Static
@@ -139,7 +140,8 @@ def _from_module(text: str) -> Policy:
         raise PolicyError(
             f"policy {text!r}: module {module_name} has no {path!r}{_nearest(path, names)}"
         )
-    return _from_object(getattr(module, path), text)
+    policy = _from_object(getattr(module, path), text)
+    return policy if isinstance(policy, tuple(POLICIES.values())) else Guarded(policy)
 
 
 def _from_object(candidate: object, label: str) -> Policy:

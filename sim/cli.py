@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -62,6 +63,7 @@ def saber(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; a user's mistake is one line on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _mend_streams()
     try:
         code = app(join_goodput(arguments) or ["--help"], prog_name="saber", standalone_mode=False)
         sys.stdout.flush()
@@ -77,6 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.note(f"error: {message}")
         return BAD_INPUT
     return code if isinstance(code, int) else 0
+
+
+def _mend_streams() -> None:
+    """Let output that is closed, or cannot show a character, be no reason to fail."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # open for as long as the process runs
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _users_mistake(error: Exception) -> str | None:

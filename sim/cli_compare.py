@@ -119,9 +119,9 @@ def compare(
         warmup_s=warmup_s,
         jitter_cv=jitter_cv,
     )
-    made = cli_inputs.policies_of(split_policies(policies))
     hardware = cli_inputs.profile_of(profile, options)
-    with console.progress("reading"):
+    with console.stdout_for_json(json), console.progress("reading"):
+        made = cli_inputs.policies_of(split_policies(policies))
         source = cli_inputs.requests_of(
             trace=trace,
             workload=workload,
@@ -145,7 +145,8 @@ def compare(
             f"--figure {figure} shows goodput, but no request has an SLA: give one with --sla, or "
             "limits with --goodput"
         )
-    with console.progress("simulating", total=len(drawn) * len(made)) as on_done:
+    total = len(drawn) * len(made)
+    with console.stdout_for_json(json), console.progress("simulating", total=total) as on_done:
         comparison = compare_policies(
             source,
             hardware,

@@ -75,6 +75,8 @@ def run(
     if out is not None:
         if out.suffix not in (".parquet", ".csv"):
             raise OptionError(f"--out {out}: expected a name that ends in .parquet or .csv")
+        if trace is not None and out.exists() and trace.exists() and out.samefile(trace):
+            raise OptionError(f"--out {out} is the trace itself: expected another name")
         console.writable(out)
     options = given.run_options(
         discipline=discipline,
@@ -89,9 +91,9 @@ def run(
         warmup_s=warmup_s,
         jitter_cv=jitter_cv,
     )
-    [chosen] = cli_inputs.policies_of([policy])
     hardware = cli_inputs.profile_of(profile, options)
-    with console.progress("simulating"):
+    with console.stdout_for_json(json), console.progress("simulating"):
+        [chosen] = cli_inputs.policies_of([policy])
         source = cli_inputs.requests_of(
             trace=trace,
             workload=workload,

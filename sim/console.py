@@ -2,11 +2,14 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
+
+STDOUT, STDERR = 1, 2
 
 PIPED_WIDTH = 140
 """Columns of a table that goes to a file or pipe, where there is no terminal to ask."""
@@ -21,6 +24,23 @@ PATIENCE_S = 2.0
 def show_json(document: Mapping[str, Any]) -> None:
     """Print `document` as the one JSON document on stdout; missing numbers become null."""
     print(json.dumps(plain(document), indent=2, allow_nan=False))
+
+
+@contextmanager
+def stdout_for_json(wanted: bool) -> Iterator[None]:
+    """Send what others print, a user's policy for one, to stderr: stdout is for the document."""
+    if not wanted:
+        yield
+        return
+    # The descriptor too: worker processes inherit it.
+    kept = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, STDOUT)
+        os.close(kept)
 
 
 def plain(value: Any) -> Any:

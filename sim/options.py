@@ -13,6 +13,7 @@ from policies.protocol import PS_PER_S
 Discipline = Literal["prefill-first", "chunked"]
 GOODPUT_KEYS = ("ttft", "tpot", "e2el")
 DEFAULT_MAX_NUM_SEQS = 256
+MAY_BE_NONE = ("max_num_seqs", "max_model_len", "kv_tokens")
 LONGEST_S = 9.0e6
 """Instants are 63-bit picoseconds: about 106 days."""
 
@@ -64,18 +65,14 @@ class RunOptions:
     goodput_ms: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        for name in (
-            "max_num_seqs",
-            "max_num_batched_tokens",
-            "max_model_len",
-            "block_size",
-            "kv_tokens",
-        ):
-            if getattr(self, name) is not None:
+        for name in ("max_num_batched_tokens", "block_size", *MAY_BE_NONE):
+            if getattr(self, name) is not None or name not in MAY_BE_NONE:
                 object.__setattr__(self, name, whole_number(name, getattr(self, name), 1))
         for name in ("client_overhead_s", "until_s", "warmup_s", "jitter_cv"):
             value = getattr(self, name)
-            if value is not None and not (_is_number(value) and 0 <= value < LONGEST_S):
+            if value is None and name in ("client_overhead_s", "until_s"):
+                continue
+            if not (_is_number(value) and 0 <= value < LONGEST_S):
                 raise OptionError(f"{name}={value!r}: expected a number from 0 to {LONGEST_S:g}")
         if self.discipline is not None and self.discipline not in get_args(Discipline):
             raise OptionError(

@@ -9,6 +9,7 @@ import pytest
 
 from policies.catalog import POLICIES, make_policy, split_policies
 from policies.function import FunctionPolicy
+from policies.guarded import Guarded
 from policies.protocol import PolicyError
 from policies.saber import Saber
 from policies.static import Static
@@ -156,15 +157,17 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_policy_of_a_module_is_used_as_it_is(module):
     policy = make_policy("own_module:mine")
-    assert policy is sys.modules[module].mine
+    assert isinstance(policy, Guarded)
+    assert policy.policy is sys.modules[module].mine
     assert policy.label == "mine"
 
 
 @pytest.mark.parametrize("text", ["own_module:first", "own_module:lazy", "own_module:optional"])
 def test_a_function_of_a_module_is_wrapped(module, text):
     policy = make_policy(text)
-    assert isinstance(policy, FunctionPolicy)
-    assert policy.function is getattr(sys.modules[module], text.split(":")[1])
+    assert isinstance(policy, Guarded)
+    assert isinstance(policy.policy, FunctionPolicy)
+    assert policy.policy.function is getattr(sys.modules[module], text.split(":")[1])
     assert policy.label == text
 
 

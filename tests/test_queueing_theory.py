@@ -66,15 +66,15 @@ def assert_mean_is(samples: NDArray[np.float64], expected: float, bias: float = 
 
 
 def test_one_slot_with_equal_lengths_is_m_d_1() -> None:
-    # Service: 0.1 s of prefill and 1600 steps of 0.25 ms.  Wait: Pollaczek-Khinchine with no variance.
+    # Service: 0.1 s of prefill and 1600 steps of 0.25 ms.  Wait: Pollaczek-Khinchine, no variance.
     service_s, load = 0.5, 0.7
     waits = mean_waits(1, load / service_s, lambda rng: np.full(REQUESTS, 1601), first=0.1)
     assert_mean_is(waits, load * service_s / (2 * (1 - load)))
 
 
 def test_one_slot_with_geometric_lengths_is_m_m_1() -> None:
-    # With the first token as long as the others, service is geometric in steps of 0.25 ms: mean 0.5 s
-    # and, up to one step in 2000, exponential.
+    # With the first token as long as the others, service is geometric in steps of 0.25 ms: its
+    # mean is 0.5 s and it is, up to one step in 2000, exponential.
     mean_steps, load = 2000, 0.7
     service_s = mean_steps * STEP_S
     waits = mean_waits(

@@ -598,3 +598,18 @@ def test_published_files(name: str, n: int, tmp_path: Path) -> None:
         assert (lengths == -(-t.prompt_tokens // t.hash_ids.block_tokens)).all()
     save(t, tmp_path / "t.parquet")
     assert load(tmp_path / "t.parquet") == t
+
+
+def test_zstandard_cut_between_blocks_is_no_shorter_trace(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{i % 997 + 1},{i * i % 613 + 1}\n" for i in range(200_000))
+    text = f"arrival_s,prompt_tokens,output_tokens\n{rows}"
+    whole = zstandard.ZstdCompressor().compress(text.encode())
+    path = tmp_path / "cut.csv.zst"
+    for share in (0.2, 0.5, 0.9, 0.999):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(TraceError, match="compressed data is damaged or cut short"):
+            load(path)
+        with pytest.raises(TraceError, match="compressed data is damaged or cut short"):
+            load(path, skip_bad=True)
+    path.write_bytes(whole)
+    assert len(load(path)) == 200_000

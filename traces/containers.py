@@ -60,17 +60,17 @@ class Document(NamedTuple):
 @contextmanager
 def one_line_errors(path: Path) -> Iterator[None]:
     """Turn whatever goes wrong with the bytes of a file into a one-line `TraceError`."""
-    import zstandard
-
     try:
         yield
     except FileNotFoundError as e:
         raise TraceError(f"{path}: no such file; expected a trace file") from e
     except IsADirectoryError as e:
         raise TraceError(f"{path}: is a directory; expected a trace file") from e
-    except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as e:
+    except (EOFError, zlib.error, gzip.BadGzipFile) as e:
         raise TraceError(f"{path}: the compressed data is damaged or cut short ({e})") from e
     except OSError as e:
+        if e.errno is None:  # zstandard's, by way of pyarrow
+            raise TraceError(f"{path}: the compressed data is damaged or cut short ({e})") from e
         raise TraceError(f"{path}: cannot be read ({e.strerror or e})") from e
     except UnicodeDecodeError as e:
         raise TraceError(
@@ -86,9 +86,10 @@ def open_bytes(path: Path) -> BinaryIO:
     if magic.startswith(_GZIP):
         return cast("BinaryIO", _Both(gzip.GzipFile(fileobj=file), file))
     if magic == _ZSTD:
-        import zstandard
+        import pyarrow as pa
 
-        reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+        # Unlike zstandard's own reader it says when the stream is cut short.
+        reader = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
         return cast("BinaryIO", _Both(reader, file))
     return file
 

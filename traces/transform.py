@@ -49,7 +49,11 @@ def scale_rate(trace: Trace, factor: float | None = None, *, rps: float | None =
     if rps is not None:
         factor = positive("rps", rps) * _mean_gap_s(trace)
     factor = positive("factor", factor)
-    return trace.replace(arrival_s=trace.arrival_s / factor)
+    with np.errstate(over="ignore"):
+        arrival_s = trace.arrival_s / factor
+    if len(trace) and not np.isfinite(arrival_s[-1]):
+        raise TraceError(f"factor is {factor}: arrivals would leave the range of numbers")
+    return trace.replace(arrival_s=arrival_s)
 
 
 def thin(
