@@ -273,3 +273,8 @@ def test_a_bad_csv_is_refused_with_its_line(content, message, tmp_path):
 def test_a_missing_csv_is_named(tmp_path):
     with pytest.raises(ProfileError, match=r"absent\.csv: cannot read the speeds: No such file"):
         read_speed_csv(tmp_path / "absent.csv")
+
+
+def test_points_beyond_any_speed_are_refused():
+    with pytest.raises(ProfileError, match=r"load 1 with speed 1e\+308: expected numbers up to"):
+        fit_speed([(1, 1e308), (2, 1e307), (3, 1e300), (4, 1.0)], "usl")

@@ -86,3 +86,9 @@ def test_seconds_become_the_nearest_picosecond():
     assert to_ps(0.1) == 100_000_000_000
     assert to_ps(1.4e-12) == 1
     assert to_ps(8999999.000000001) == round(8999999.000000001 * 1e12)
+
+
+@pytest.mark.parametrize("name", ["max_num_batched_tokens", "block_size", "warmup_s", "jitter_cv"])
+def test_what_has_no_other_source_may_not_be_none(name):
+    with pytest.raises(OptionError, match=f"^{name}=None: expected a "):
+        RunOptions(**{name: None})

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from traces.columns import FloatColumn
 
 
+MOST_REQUESTS = 10**15
+"""More than any memory holds, and less than what NumPy can count."""
+
+
 class Arrivals(Protocol):
     """An arrival process with its parameters settled."""
 
@@ -207,6 +211,7 @@ def parse_arrivals(text: str) -> Arrivals:
 
 
 def _check(n: int, rps: float) -> None:
-    if n < 1:
-        raise TraceError(f"n is {n}; expected at least 1 request")
+    if not 1 <= n <= MOST_REQUESTS:
+        wanted = "at least 1 request" if n < 1 else f"at most {MOST_REQUESTS:,} requests"
+        raise TraceError(f"n is {n}; expected {wanted}")
     positive("rps", rps)
