@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from policies.protocol import Policy
+    from policies.routing import Router
     from sim.options import Discipline
 
 POLICY_STREAM, ROUTER_STREAM, JITTER_STREAM = range(3)
@@ -114,7 +115,8 @@ def simulate(
         )
         for index in range(replicas)
     ]
-    route = RoundRobin().start(replicas, _stream(seed, ROUTER_STREAM, 0))
+    router: Router = RoundRobin()
+    route = router.start(replicas, _stream(seed, ROUTER_STREAM, 0))
     until_ps = None if options.until_s is None else to_ps(options.until_s)
     run = run_cluster if leap else run_stepwise
     run(pending(trace, arrival_ps, sla_ps), specs, route, until_ps)

@@ -42,10 +42,12 @@ no_start = Policy(fail)
 
 def saber(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     (folder / "mine.py").write_text(MODULE)
+    # Buffered, as a user's stdout is: what is printed must not come out late either.
+    inherited = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     return subprocess.run(
         [sys.executable, "-m", "sim.cli", *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=inherited | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
