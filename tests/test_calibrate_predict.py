@@ -6,7 +6,7 @@ from calibrate.predict import predict_s
 from calibrate.steps import Step
 from calibrate.steptime import StepCost
 
-COST = StepCost.linear(
+COST = StepCost.affine(
     decode_s=10e-3,
     sequence_s=1e-3,
     context_token_s=1e-6,
