@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from calibrate.evidence import misses, not_run, over_floor, points_of
+
 if TYPE_CHECKING:
     from calibrate.profile import Profile, Range
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CONTEXTS = (512, 2048, 8192)
 PREFILLS = (16, 64, 256, 512, 1024, 2048, 4096, 8192)
+MISSES = 5
 
 
 def describe_profile(profile: Profile) -> dict[str, Any]:
@@ -25,8 +28,16 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         of one sequence, and `measured`, whether the row is within the measured ranges (None
         where the profile names none); `prefill`: rows of `tokens` of a single prompt,
         `step_s`, `tokens_per_s`, `measured`; `fit` errors in percent; `measured` ranges;
-        `speed_points`, how many there are; `caveats`.
+        `speed_points`, how many there are; `caveats`; `provenance`, `sources` and `raw` as in
+        the file; of the raw points `over_floor`, the largest `misses` of the cost and those
+        `not_run`, see `calibrate.evidence`.
+
+    Raises
+    ------
+    ProfileError
+        For raw points that cannot be read.
     """
+    points = points_of(profile)
     # Without a context term all contexts cost the same: one row for each batch says it all.
     has_context = any(profile.cost.decode_context.y)
     contexts = CONTEXTS if has_context else CONTEXTS[:1]
@@ -56,20 +67,26 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         },
         "speed_points": len(profile.speed_points or ()),
         "caveats": list(profile.caveats),
+        "over_floor": over_floor(points),
+        "misses": misses(profile.cost, points, MISSES),
+        "not_run": not_run(points),
+        "provenance": dict(profile.provenance),
+        "sources": dict(profile.sources),
+        "raw": [dict(point) for point in profile.raw],
     }
 
 
 def _decode_row(profile: Profile, batch: int, context: int) -> dict[str, Any]:
     step_s = profile.cost.decode_s(batch, batch * context)
-    inside = [_inside(profile.measured_batch, batch)]
+    within = [inside(profile.measured_batch, batch)]
     if any(profile.cost.decode_context.y):
-        inside.append(_inside(profile.measured_context_tokens, context))
+        within.append(inside(profile.measured_context_tokens, context))
     return {
         "batch": batch,
         "context_tokens": context,
         "step_s": step_s,
         "tokens_per_s": 1 / step_s,
-        "measured": _all_known(inside),
+        "measured": _all_known(within),
     }
 
 
@@ -79,16 +96,17 @@ def _prefill_row(profile: Profile, tokens: int) -> dict[str, Any]:
         "tokens": tokens,
         "step_s": step_s,
         "tokens_per_s": tokens / step_s if step_s > 0 else None,
-        "measured": _inside(profile.measured_prefill_tokens, tokens),
+        "measured": inside(profile.measured_prefill_tokens, tokens),
     }
 
 
-def _inside(measured: Range | None, value: int) -> bool | None:
+def inside(measured: Range | None, value: int) -> bool | None:
+    """Return whether a value is in a measured range; None where no range is known."""
     return None if measured is None else measured[0] <= value <= measured[1]
 
 
-def _all_known(inside: list[bool | None]) -> bool | None:
+def _all_known(within: list[bool | None]) -> bool | None:
     """Return False if any is False, else None if any is unknown, else True."""
-    if False in inside:
+    if False in within:
         return False
-    return None if None in inside else True
+    return None if None in within else True
