@@ -8,6 +8,15 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calibrate.quality import (
+    INTERVAL_LEVEL_PCT,
+    FitError,
+    Intervals,
+    checked_intervals,
+    over_limit,
+    read_fit,
+    read_intervals,
+)
 from calibrate.schema import (
     Pairs,
     ProfileError,
@@ -41,24 +50,14 @@ __all__ = ["FitError", "Profile", "ProfileError", "bundled_profiles", "load_prof
 SCHEMA_VERSION = 1
 METHODS = ("published-fit", "torch", "endpoint", "imported", "roofline", "simulated")
 DISCIPLINES = ("prefill-first", "chunked")
-FIT_REGIONS = ("decode", "prefill", "chunk", "mixed")
 MEASURED = ("batch", "prefill_tokens", "context_tokens")
 _REQUIRED = ("schema_version", "name", "method", "discipline", "kv_tokens", "kv_source",
              "engine_overhead_s", "cost")  # fmt: skip
 _FREE = ("model", "device", "software", "provenance")
-_OPTIONAL = (*_FREE, "date", "sources", "client_overhead_s", "measured", "fit", "speed_points",
-             "raw")  # fmt: skip
+_OPTIONAL = (*_FREE, "date", "sources", "engine_overhead_request_s", "client_overhead_s",
+             "measured", "fit", "intervals", "speed_points", "raw")  # fmt: skip
 
 Range = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class FitError:
-    """How far a fitted cost is from measured points: absolute errors in percent."""
-
-    mape: float
-    p95: float
-    max: float
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,11 @@ class Profile:
     sources : mapping of str to str
         For a number (by its place in the file, as "cost.decode.step_s") where it came from.
     fit : mapping
-        `fit["held_out" | "in_sample"][region]` is a `FitError`; regions are `FIT_REGIONS`.
+        `fit["held_out" | "in_sample"][region]` is a `FitError`; regions are
+        `calibrate.quality.FIT_REGIONS`.
+    intervals : mapping
+        `intervals["cost.decode.step_s"]`, and so on for the other tables of the cost, has a 95 %
+        interval (low, high) for each number of that table; may be empty.
     raw : tuple of mapping
         The raw measurements, one JSON object for each point of the grid; may be empty.
 
@@ -126,6 +129,7 @@ class Profile:
     provenance: Mapping[str, Any] = field(default_factory=dict, hash=False)
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
     fit: Mapping[str, Mapping[str, FitError]] = field(default_factory=dict, hash=False)
+    intervals: Intervals = field(default_factory=dict, hash=False)
     raw: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
 
     def __post_init__(self) -> None:
@@ -150,11 +154,17 @@ class Profile:
             free_block(key, getattr(self, key))
         for key, source in free_block("sources", self.sources).items():
             text(f"sources.{key}", source)
+        checked_intervals(self.intervals, self.cost)
 
     @property
     def engine_overhead_s(self) -> float | None:
         """Seconds the serving engine adds to every step; None = unknown ("kernel-only")."""
         return self.cost.engine_overhead_s
+
+    @property
+    def engine_overhead_request_s(self) -> float:
+        """Seconds the serving engine adds to a step for each sequence that it decodes."""
+        return self.cost.engine_overhead_request_s
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -168,6 +178,12 @@ class Profile:
             found.append("kernel-only: the serving engine's own time per step is not included")
         if self.kv_source.startswith("assumed"):
             found.append(f"the KV capacity of {self.kv_tokens} tokens is assumed, not measured")
+        errors = over_limit(self.fit.get("held_out", {}))
+        if errors:
+            listed = ", ".join(f"{error:.1f} % in {region}" for region, error in errors.items())
+            found.append(
+                f"the held-out error of the fit is {listed}: step times are that uncertain"
+            )
         return tuple(found)
 
     def unloaded_s(
@@ -196,11 +212,16 @@ class Profile:
         data |= {key: dict(getattr(self, key)) for key in (*_FREE, "sources")}
         data |= {"discipline": self.discipline, "kv_tokens": self.kv_tokens}
         data |= {"kv_source": self.kv_source, "engine_overhead_s": self.engine_overhead_s}
+        if self.engine_overhead_request_s:
+            data["engine_overhead_request_s"] = self.engine_overhead_request_s
         data |= {"client_overhead_s": self.client_overhead_s, "cost": self.cost.to_dict()}
         data["fit"] = {
             sample: {region: asdict(error) for region, error in regions.items()}
             for sample, regions in self.fit.items()
         }
+        if self.intervals:
+            tables = {table: [list(pair) for pair in v] for table, v in self.intervals.items()}
+            data["intervals"] = {"level_pct": INTERVAL_LEVEL_PCT, **tables}
         ranges = {key: getattr(self, f"measured_{key}") for key in MEASURED}
         data["measured"] = {key: list(value) for key, value in ranges.items() if value}
         if self.speed_points is not None:
@@ -287,10 +308,15 @@ def _from_dict(data: object) -> Profile:
     ranges = {key: token_range(f"measured.{key}", value) for key, value in measured.items()}
     raw = sequence("raw", top.get("raw", []), "a list of JSON objects")
     points = top.get("speed_points")
+    cost = StepCost.from_dict(
+        top["cost"],
+        overhead_s,
+        number("engine_overhead_request_s", top.get("engine_overhead_request_s", 0.0), at_least=0),
+    )
     return Profile(
         name=top["name"],
         method=top["method"],
-        cost=StepCost.from_dict(top["cost"], overhead_s),
+        cost=cost,
         kv_tokens=top["kv_tokens"],
         kv_source=top["kv_source"],
         discipline=top["discipline"],
@@ -299,25 +325,11 @@ def _from_dict(data: object) -> Profile:
         ),
         speed_points=None if points is None else pairs("speed_points", points),
         date=top.get("date", ""),
-        fit=_fit(top.get("fit", {})),
+        fit=read_fit(top.get("fit", {})),
+        intervals=read_intervals(top["intervals"], cost) if "intervals" in top else {},
         raw=tuple(free_block(f"raw[{i}]", point) for i, point in enumerate(raw)),
         measured_batch=ranges.get("batch"),
         measured_prefill_tokens=ranges.get("prefill_tokens"),
         measured_context_tokens=ranges.get("context_tokens"),
         **{key: top.get(key, {}) for key in (*_FREE, "sources")},
     )
-
-
-def _fit(data: object) -> dict[str, dict[str, FitError]]:
-    """Return the `fit` block as `FitError`s by sample and region."""
-    keys = ("mape", "p95", "max")
-    result: dict[str, dict[str, FitError]] = {}
-    for sample, regions in block("fit", data, optional=("held_out", "in_sample")).items():
-        path = f"fit.{sample}"
-        result[sample] = {}
-        for region, errors in block(path, regions, optional=FIT_REGIONS).items():
-            here = f"{path}.{region}"
-            values = block(here, errors, required=keys)
-            numbers = (number(f"{here}.{key}", values[key], at_least=0) for key in keys)
-            result[sample][region] = FitError(*numbers)
-    return result

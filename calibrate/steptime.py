@@ -80,7 +80,11 @@ class StepCost:
     """The cost of one engine step in seconds.
 
     Every step additionally costs `engine_overhead_s`, the time the serving engine itself takes;
-    None means that it is unknown and counts as 0: the profile is then "kernel-only".
+    None means that it is unknown and counts as 0: the profile is then "kernel-only". What the
+    engine does for each request apart (scheduling it, copying its sampled token, turning that
+    into text) grows with the batch and is `engine_overhead_request_s`: a decode step costs it
+    once for each of its sequences. Prompts are known here by their tokens only, so the one token
+    that the end of a prompt yields goes without it.
 
     Parameters
     ----------
@@ -95,6 +99,9 @@ class StepCost:
         Seconds for each token^2 of prefill attention.
     engine_overhead_s : float or None
         Seconds added to every step; None = unknown.
+    engine_overhead_request_s : float
+        Seconds added to a step for each sequence that it decodes; with a known
+        `engine_overhead_s` only.
 
     Raises
     ------
@@ -108,6 +115,7 @@ class StepCost:
     prefill: PiecewiseLinear
     attention_token2_s: float = 0.0
     engine_overhead_s: float | None = 0.0
+    engine_overhead_request_s: float = 0.0
 
     def __post_init__(self) -> None:
         fixed = self.decode_fixed
@@ -129,6 +137,13 @@ class StepCost:
         number("cost.prefill.attention_token2_s", self.attention_token2_s, at_least=0)
         if self.engine_overhead_s is not None:
             number("engine_overhead_s", self.engine_overhead_s, at_least=0)
+        request_s = number("engine_overhead_request_s", self.engine_overhead_request_s, at_least=0)
+        if request_s and self.engine_overhead_s is None:
+            raise wrong(
+                "engine_overhead_request_s",
+                request_s,
+                "0, as engine_overhead_s is unknown; give both",
+            )
 
     @classmethod
     def affine(
@@ -141,6 +156,7 @@ class StepCost:
         context_token_s: float = 0.0,
         attention_token2_s: float = 0.0,
         engine_overhead_s: float | None = 0.0,
+        engine_overhead_request_s: float = 0.0,
     ) -> StepCost:
         """Return the cost made of straight lines.
 
@@ -153,6 +169,7 @@ class StepCost:
             PiecewiseLinear((0.0, 1.0), (prefill_s, prefill_s + prompt_token_s)),
             attention_token2_s,
             engine_overhead_s,
+            engine_overhead_request_s,
         )
 
     @property
@@ -165,7 +182,8 @@ class StepCost:
 
         `a` is in seconds and holds the engine overhead, `c` in seconds for a token of context.
         """
-        return self.decode_fixed(batch) + self.overhead_s, self.decode_context(batch)
+        overhead_s = self.overhead_s + self.engine_overhead_request_s * batch
+        return self.decode_fixed(batch) + overhead_s, self.decode_context(batch)
 
     def decode_s(self, batch: int, context_tokens: float) -> float:
         """Return the seconds of a decode step.
@@ -202,7 +220,12 @@ class StepCost:
         return self.decode_s(batch, context_tokens) + added_s + attention_s
 
     @classmethod
-    def from_dict(cls, data: object, engine_overhead_s: float | None) -> StepCost:
+    def from_dict(
+        cls,
+        data: object,
+        engine_overhead_s: float | None,
+        engine_overhead_request_s: float = 0.0,
+    ) -> StepCost:
         """Return the cost in a profile's `cost` block; ProfileError names what is wrong."""
         cost = block("cost", data, required=("decode", "prefill"))
         decode = block(
@@ -229,6 +252,7 @@ class StepCost:
             _table("cost.prefill", prefill, "tokens", "step_s"),
             attention_s,
             engine_overhead_s,
+            engine_overhead_request_s,
         )
 
     def to_dict(self) -> dict[str, Any]:

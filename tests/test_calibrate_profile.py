@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibrate import Profile, ProfileError, bundled_profiles, load_profile
-from calibrate.profile import DISCIPLINES, FIT_REGIONS, METHODS, FitError
+from calibrate.profile import DISCIPLINES, METHODS, FitError
+from calibrate.quality import FIT_REGIONS, coefficients
 from calibrate.schema import json_text
 from calibrate.steptime import PiecewiseLinear, StepCost
 
@@ -44,6 +45,12 @@ GOOD = {
         "prefill": {"tokens": [16, 256], "step_s": [0.01, 0.02], "attention_token2_s": 1e-10},
     },
     "fit": {"held_out": {"decode": {"mape": 1.5, "p95": 3, "max": 4.5}}, "in_sample": {}},
+    "intervals": {
+        "level_pct": 95,
+        "cost.decode.step_s": [[0.009, 0.011], [0.01, 0.012], [0.013, 0.013]],
+        "cost.decode.context_token_s": [[0, 2e-7], [1e-7, 3e-7]],
+        "cost.prefill.attention_token2_s": [[0, 1e-9]],
+    },
     "measured": {"batch": [1, 4], "context_tokens": [128, 2048]},
     "speed_points": [[1, 90.5], [2, 80], [4, 60.25]],
     "raw": [{"kind": "decode", "batch": 1, "median_s": 0.01}],
@@ -79,13 +86,19 @@ def test_a_file_gives_the_profile_it_describes(tmp_path):
         assert profile.measured_prefill_tokens is None
         assert profile.measured_context_tokens == (128, 2048)
         assert profile.fit["held_out"]["decode"] == FitError(mape=1.5, p95=3.0, max=4.5)
+        assert profile.engine_overhead_request_s == 0.0
+        assert profile.intervals == {
+            "cost.decode.step_s": ((0.009, 0.011), (0.01, 0.012), (0.013, 0.013)),
+            "cost.decode.context_token_s": ((0.0, 2e-7), (1e-7, 3e-7)),
+            "cost.prefill.attention_token2_s": ((0.0, 1e-9),),
+        }
         assert profile.cost.decode_s(2, 3000) == pytest.approx(0.011 + 3000 * (4 / 3) * 1e-7)
         assert profile.cost.prefill_s(136, 1e6) == pytest.approx(0.015 + 1e-4)
 
 
 def test_optional_keys_may_be_left_out():
     optional = {"date", "model", "sources", "client_overhead_s", "fit", "measured"}
-    optional |= {"speed_points", "raw"}
+    optional |= {"speed_points", "raw", "intervals"}
     minimal = {key: value for key, value in GOOD.items() if key not in optional}
     minimal["cost"] = {
         "decode": {"batch": [1], "step_s": [0.01]},
@@ -96,6 +109,8 @@ def test_optional_keys_may_be_left_out():
     assert profile.cost.attention_token2_s == 0.0
     assert profile.speed_points is None
     assert profile.client_overhead_s == 0.0
+    assert profile.intervals == {}
+    assert not {"intervals", "engine_overhead_request_s"} & profile.to_dict().keys()
 
 
 BAD = [
@@ -113,6 +128,13 @@ BAD = [
     ("date", 20260131, "date is 20260131, expected a date as 2026-01-31"),
     ("engine_overhead_s", "1ms", "engine_overhead_s is '1ms', expected a finite number >= 0"),
     ("engine_overhead_s", -1, "engine_overhead_s is -1, expected a finite number >= 0"),
+    ("engine_overhead_request_s", -1, "engine_overhead_request_s is -1, expected a finite number"),
+    ("engine_overhead_request_s", None, "engine_overhead_request_s is None, expected a finite num"),
+    (
+        "engine_overhead_request_s",
+        1e-5,
+        "engine_overhead_request_s is 1e-05, expected 0, as engine_overhead_s is unknown; give bot",
+    ),
     ("client_overhead_s", None, "client_overhead_s is None, expected a finite number >= 0"),
     ("schema_version", 2, "schema_version is 2, this version of sabersim reads 1: update"),
     ("schema_version", "1", "schema_version is '1', expected an integer >= 1"),
@@ -141,6 +163,10 @@ BAD = [
     ("fit.in_sample.decoding", {}, "fit.in_sample has the unknown key 'decoding', expected one of"),
     ("fit.held_out.decode.p95", ..., "fit.held_out.decode lacks the key 'p95'"),
     ("fit.held_out.decode.max", -1, "fit.held_out.decode.max is -1, expected a finite number >= 0"),
+    ("intervals", [], "intervals is [], expected a JSON object"),
+    ("intervals.level_pct", ..., "intervals lacks the key 'level_pct'"),
+    ("intervals.level_pct", 90, "intervals.level_pct is 90, expected 95"),
+    ("intervals.cost", [], "intervals has the unknown key 'cost', expected one of level_pct, cost"),
     ("measured.batch", [4, 1], "measured.batch[1] is 1, expected an integer >= 4"),
     ("measured.batch", [4], "measured.batch is [4], expected [low, high]"),
     ("measured.batch", 4, "measured.batch is 4, expected [low, high]"),
@@ -154,6 +180,29 @@ BAD = [
     ("raw", {}, "raw is {}, expected a list of JSON objects"),
     ("raw.0", 7, "raw[0] is 7, expected a JSON object"),
 ]
+
+
+BAD_INTERVALS = [
+    ("cost.decode.step_s", [[1, 2]], "has 1 pairs, expected 3: one for each number of cost.dec"),
+    ("cost.prefill.step_s", [[1, 2]] * 3, "has 3 pairs, expected 2: one for each number of cost.p"),
+    ("cost.prefill.attention_token2_s", [[2, 1]], "[0][1] is 1, expected a finite number >= 2"),
+    ("cost.prefill.attention_token2_s", [[-1, 1]], "[0][0] is -1, expected a finite number >= 0"),
+    ("cost.prefill.attention_token2_s", [[1]], "[0] is [1], expected a pair [low, high]"),
+    ("cost.prefill.attention_token2_s", [1], "[0] is 1, expected a pair [low, high]"),
+    ("cost.prefill.attention_token2_s", 1, " is 1, expected a list of [low, high] pairs"),
+]
+
+
+@pytest.mark.parametrize(("table", "value", "message"), BAD_INTERVALS)
+def test_intervals_that_do_not_fit_their_table_are_refused(table, value, message):
+    data = copy.deepcopy(GOOD)
+    data["intervals"][table] = value
+    expected = re.escape(f"intervals.{table}") + ".*" + re.escape(message)
+    with pytest.raises(ProfileError, match=expected):
+        Profile.from_dict(data)
+    tables = {key: pairs for key, pairs in data["intervals"].items() if key != "level_pct"}
+    with pytest.raises(ProfileError, match=expected):
+        dataclasses.replace(Profile.from_dict(GOOD), intervals=tables)
 
 
 @pytest.mark.parametrize(("path", "value", "message"), BAD)
@@ -256,7 +305,7 @@ def rising_costs(draw):
         draw(tables(st.floats(0, 1))),
         draw(tables(st.floats(0, 10), rising=True)),
         draw(st.floats(0, 1)),
-        draw(st.none() | st.floats(0, 1)),
+        *draw(st.just((None, 0.0)) | st.tuples(st.floats(0, 1), st.floats(0, 1))),
     )
 
 
@@ -293,8 +342,22 @@ profiles = st.builds(
 )
 
 
-@given(profiles)
-def test_a_profile_survives_json_exactly(profile):
+pairs = st.lists(st.floats(0, 10), min_size=2, max_size=2).map(sorted).map(tuple)
+
+
+@st.composite
+def intervals_of(draw, cost):
+    tables = draw(st.sets(st.sampled_from(list(coefficients(cost)))))
+    return {
+        table: draw(st.tuples(*[pairs] * len(numbers)))
+        for table, numbers in coefficients(cost).items()
+        if table in tables
+    }
+
+
+@given(profiles, st.data())
+def test_a_profile_survives_json_exactly(profile, data):
+    profile = dataclasses.replace(profile, intervals=data.draw(intervals_of(profile.cost)))
     again = Profile.from_dict(json.loads(json_text(profile.to_dict())))
     assert again == profile
     assert hash(again) == hash(profile)
@@ -306,6 +369,15 @@ def test_a_saved_profile_loads_equal_and_pickles(tmp_path):
     profile.save(tmp_path / "p.json")
     assert load_profile(tmp_path / "p.json") == profile
     assert pickle.loads(pickle.dumps(profile)) == profile
+
+
+def test_the_overhead_of_a_request_is_in_the_file_and_in_decode_steps():
+    profile = Profile.from_dict(
+        {**GOOD, "engine_overhead_s": 0.001, "engine_overhead_request_s": 2e-5}
+    )
+    assert profile.engine_overhead_request_s == 2e-5
+    assert profile.to_dict()["engine_overhead_request_s"] == 2e-5
+    assert profile.cost.decode_s(4, 0) == pytest.approx(0.013 + 0.001 + 4 * 2e-5)
 
 
 def test_the_context_hint_is_no_part_of_the_file():
@@ -331,6 +403,17 @@ def test_caveats_name_what_is_not_known():
     assert roofline.startswith("roofline")
     (simulated,) = caveats(engine_overhead_s=0, method="simulated")
     assert simulated.startswith("simulated")
+
+
+def test_a_held_out_error_over_five_percent_is_a_caveat():
+    def of(mape):
+        return {"mape": mape, "p95": 50, "max": 90}
+
+    assert caveats(engine_overhead_s=0, fit={"held_out": {"decode": of(5)}}) == ()
+    assert caveats(engine_overhead_s=0, fit={"in_sample": {"decode": of(50)}}) == ()
+    errors = {"decode": of(7.26), "prefill": of(4.9), "mixed": of(12)}
+    (uncertain,) = caveats(engine_overhead_s=0, fit={"held_out": errors})
+    assert "held-out error of the fit is 7.3 % in decode, 12.0 % in mixed" in uncertain
 
 
 def test_every_bundled_profile_loads_under_its_name_in_its_own_layout():

@@ -1,5 +1,7 @@
 """The cost of one step: tables, their ends, and how decode and prefill make a mixed step."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -109,6 +111,15 @@ def test_an_unknown_engine_overhead_counts_as_zero():
     assert cost.prefill_s(3) == 0.002
 
 
+def test_the_overhead_of_a_request_is_paid_for_each_decoded_sequence_and_for_no_prompt():
+    cost = replace(COST, engine_overhead_request_s=1e-4)
+    assert cost.decode_coefficients(36)[0] == pytest.approx(COST.decode_coefficients(36)[0] + 36e-4)
+    assert cost.decode_coefficients(36)[1] == COST.decode_coefficients(36)[1]
+    assert cost.mixed_s(8, 4000, 640) - COST.mixed_s(8, 4000, 640) == pytest.approx(8e-4)
+    assert cost.prefill_s(640, 2e6) == COST.prefill_s(640, 2e6)
+    assert cost.mixed_s(0, 0, 640, 2e6) == COST.prefill_s(640, 2e6)
+
+
 def test_affine_is_the_straight_lines_it_names():
     cost = StepCost.affine(
         decode_s=0.01,
@@ -118,8 +129,9 @@ def test_affine_is_the_straight_lines_it_names():
         prompt_token_s=1e-5,
         attention_token2_s=1e-9,
         engine_overhead_s=0.003,
+        engine_overhead_request_s=2e-5,
     )
-    assert cost.decode_s(50, 1000) == pytest.approx(0.01 + 50e-4 + 1e-4 + 0.003)
+    assert cost.decode_s(50, 1000) == pytest.approx(0.01 + 50e-4 + 1e-4 + 0.003 + 50 * 2e-5)
     assert cost.prefill_s(700, 1e5) == pytest.approx(0.002 + 7e-3 + 1e-4 + 0.003)
 
 
@@ -150,6 +162,11 @@ ZERO = PiecewiseLinear((1.0,), (0.0,))
         ((LINE, ZERO, LINE, -1.0), r"cost\.prefill\.attention_token2_s is -1\.0"),
         ((LINE, ZERO, LINE, 0.0, -2.0), r"engine_overhead_s is -2\.0"),
         ((LINE, ZERO, LINE, 0.0, float("inf")), r"engine_overhead_s is inf"),
+        ((LINE, ZERO, LINE, 0.0, 0.0, -3.0), r"engine_overhead_request_s is -3\.0"),
+        (
+            (LINE, ZERO, LINE, 0.0, None, 1e-5),
+            r"engine_overhead_request_s is 1e-05, expected 0, as engine_overhead_s is unknown",
+        ),
     ],
 )
 def test_impossible_costs_are_refused(arguments, message):

@@ -19,6 +19,7 @@ TABLES = StepCost(
     prefill=PiecewiseLinear((0, 256, 2048), (0.0007, 0.0123, 0.0911)),
     attention_token2_s=1.7e-11,
     engine_overhead_s=0.00031,
+    engine_overhead_request_s=0.0000123,
 )
 UNKNOWN_OVERHEAD = StepCost.affine(decode_s=0.01, prefill_s=0.002, prompt_token_s=1e-5,
                                    engine_overhead_s=None)  # fmt: skip
