@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from calibrate.bounds import widths_pct
 from calibrate.evidence import misses, not_run, over_floor, points_of
 
 if TYPE_CHECKING:
@@ -23,14 +24,16 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
     -------
     dict
         `name`, `method`, `date`, `discipline`, `model`, `device`, `software` as in the file;
-        `kv_tokens`, `kv_source`, `engine_overhead_s` (None = unknown), `client_overhead_s`;
+        `kv_tokens`, `kv_source`, `engine_overhead_s` a step (None = unknown) and
+        `engine_overhead_request_s` a sequence in it, `client_overhead_s`;
         `decode`: rows of `batch`, `context_tokens` of each sequence, `step_s`, `tokens_per_s`
         of one sequence, and `measured`, whether the row is within the measured ranges (None
         where the profile names none); `prefill`: rows of `tokens` of a single prompt,
         `step_s`, `tokens_per_s`, `measured`; `fit` errors in percent; `measured` ranges;
-        `speed_points`, how many there are; `caveats`; `provenance`, `sources` and `raw` as in
-        the file; of the raw points `over_floor`, the largest `misses` of the cost and those
-        `not_run`, see `calibrate.evidence`.
+        `speed_points`, how many there are; `caveats`; `provenance`, `sources`, `intervals` and
+        `raw` as in the file; `widths_pct` of the intervals, see `calibrate.bounds`; of the raw
+        points `over_floor`, the largest `misses` of the cost and those `not_run`, see
+        `calibrate.evidence`.
 
     Raises
     ------
@@ -53,6 +56,7 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         "kv_tokens": profile.kv_tokens,
         "kv_source": profile.kv_source,
         "engine_overhead_s": profile.engine_overhead_s,
+        "engine_overhead_request_s": profile.engine_overhead_request_s,
         "client_overhead_s": profile.client_overhead_s,
         "decode": decode,
         "prefill": [_prefill_row(profile, tokens) for tokens in PREFILLS],
@@ -70,6 +74,10 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         "over_floor": over_floor(points),
         "misses": misses(profile.cost, points, MISSES),
         "not_run": not_run(points),
+        "widths_pct": widths_pct(profile),
+        "intervals": {
+            table: [list(pair) for pair in pairs] for table, pairs in profile.intervals.items()
+        },
         "provenance": dict(profile.provenance),
         "sources": dict(profile.sources),
         "raw": [dict(point) for point in profile.raw],

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from calibrate.profile import Profile
     from calibrate.steps import RawPoint
 
-FACTS = ("method", "date", "discipline", "kv_tokens", "client_overhead_s", "engine_overhead_s")
+FACTS = (
+    *("method", "date", "discipline", "kv_tokens"),
+    *("engine_overhead_s", "engine_overhead_request_s", "client_overhead_s"),
+)
 
 
 def differences(p: Profile, q: Profile) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def timed(points: Sequence[RawPoint]) -> list[tuple[Step, float]]:
 
 def bare(cost: StepCost) -> StepCost:
     """Return the cost without the serving engine's own time, which raw points do not hold."""
-    return replace(cost, engine_overhead_s=None)
+    return replace(cost, engine_overhead_s=None, engine_overhead_request_s=0.0)
 
 
 def errors_by_kind(cost: StepCost, points: Sequence[RawPoint]) -> dict[str, dict[str, float]]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from calibrate.predict import predict_s
 from calibrate.profile import FitError, Profile
+from calibrate.quality import coefficients
 from calibrate.steps import Measurement, Step
 from calibrate.steptime import PiecewiseLinear, StepCost
 
@@ -37,7 +38,8 @@ def profile_with_raw(
     """Return a profile as a measurement would give it, `scale` times as slow as `TRUE`.
 
     Its repeats scatter by `noise` around the truth, its floors are 0.8 of it, and its cost is the
-    truth itself, so that errors against the raw points are the noise.
+    truth itself, so that errors against the raw points are the noise; its intervals reach 3 %
+    down and 5 % up.
     """
     rng = np.random.default_rng(seed)
     measurements = []
@@ -46,10 +48,11 @@ def profile_with_raw(
         samples_s = true_s * (1 + noise * (rng.normal() + rng.normal(size=9) / 2))
         measurements.append(Measurement(step, tuple(samples_s.tolist()), floor_s=0.8 * true_s))
     measurements += [Measurement(step, problem="out of memory") for step in TOO_LARGE]
+    cost = scaled(TRUE, scale)
     return Profile(
         name=name,
         method="torch",
-        cost=scaled(TRUE, scale),
+        cost=cost,
         kv_tokens=200_000,
         kv_source="measured free memory",
         discipline="chunked",
@@ -72,6 +75,10 @@ def profile_with_raw(
         measured_batch=(1, 256),
         measured_prefill_tokens=(16, 8192),
         measured_context_tokens=(128, 8192),
+        intervals={
+            table: tuple((0.97 * value, 1.05 * value) for value in values)
+            for table, values in coefficients(cost).items()
+        },
         raw=tuple(measurement.to_raw() for measurement in measurements),
     )
 
