@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from calibrate.schema import ProfileError, block, number, sequence, wrong
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from calibrate.steptime import StepCost
 
 FIT_REGIONS = ("decode", "prefill", "chunk", "mixed")
@@ -29,6 +33,11 @@ class FitError:
     mape: float
     p95: float
     max: float
+
+    @classmethod
+    def of(cls, off_pct: Sequence[float]) -> FitError:
+        """Return the mean, 95th percentile and largest of absolute errors in percent."""
+        return cls(float(np.mean(off_pct)), float(np.quantile(off_pct, 0.95)), max(off_pct))
 
 
 def coefficients(cost: StepCost) -> dict[str, tuple[float, ...]]:
