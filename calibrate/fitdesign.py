@@ -99,11 +99,13 @@ def design(steps: Sequence[Step]) -> Design:
     context_of = np.array([step.total_context_tokens for step in steps], dtype=np.float64)
     attention_of = np.array([step.attention_token2 for step in steps], dtype=np.float64)
 
-    fixed_x, fixed = _knots(batches)
-    context_x, context = _knots(_thinned(with_slope), last=int(batch_of.max()))
-    # What rises with the batch is the context's cost for a sequence, not for a token.
-    context /= np.array(context_x)[:, None]
-    prefill_x, prefill = _knots(prompts)
+    context_batches = np.array(_thinned(with_slope), dtype=np.float64)
+    fixed_x, fixed = _extended(batches, _sums(len(batches)))
+    # What rises with the batch is the context's cost for a sequence of each, not for a token.
+    context_x, context = _extended(
+        context_batches, _sums(len(context_batches)) / context_batches[:, None], batch_of.max()
+    )
+    prefill_x, prefill = _extended(prompts, _sums(len(prompts)))
     attention = np.array([[float(any(step.past_tokens for step in steps))]])
 
     decodes, prompted = batch_of > 0, prompt_of > 0
@@ -134,18 +136,24 @@ def _thinned(batches: Sequence[int]) -> list[int]:
     return kept
 
 
-def _knots(measured: Sequence[int], last: int = 0) -> tuple[tuple[float, ...], Floats]:
-    """Return a table's knots, and its values as sums of increments, one for each measured size.
+def _sums(n: int) -> Floats:
+    """Return the matrix that makes n values of n increments: each adds to all that follow."""
+    return np.tril(np.ones((n, n)))
+
+
+def _extended(
+    measured: Sequence[float] | Floats, values: Floats, last: float = 0.0
+) -> tuple[tuple[float, ...], Floats]:
+    """Return a table's knots, and its values there as a matrix of increments.
 
     Where the measured sizes begin after 1 or end before `last` a knot there repeats their value.
     """
-    sums = np.tril(np.ones((len(measured), len(measured))))
     x = [float(size) for size in measured]
     if x[0] > 1:
-        x, sums = [1.0, *x], np.vstack([sums[:1], sums])
+        x, values = [1.0, *x], np.vstack([values[:1], values])
     if x[-1] < last:
-        x, sums = [*x, float(last)], np.vstack([sums, sums[-1:]])
-    return tuple(x), sums
+        x, values = [*x, float(last)], np.vstack([values, values[-1:]])
+    return tuple(x), values
 
 
 def _weights(knots: tuple[float, ...], at: Floats) -> Floats:
