@@ -108,7 +108,7 @@ def grid(axes: Axes, max_context_tokens: int) -> tuple[Step, ...]:
     ProfileError
         If nothing is left.
     """
-    kinds = (
+    kinds: tuple[list[tuple[Step, tuple[int, ...]]], ...] = (
         [(Step(b, c), (b, c)) for b in axes.batches for c in axes.contexts],
         [(Step(prompt_tokens=p), (p,)) for p in axes.prompts],
         [

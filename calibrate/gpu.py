@@ -1,0 +1,275 @@
+"""`calibrate gpu`: time a model's steps on this machine and make a profile of them."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from calibrate.architectures import DTYPE_BYTES, architecture, read_config
+from calibrate.grid import axes_for, grid
+from calibrate.measure import Effort, measure
+from calibrate.measured import measured_profile
+from calibrate.partial import Partial
+from calibrate.schema import ProfileError, integer, number, one_of, text
+from calibrate.steps import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from calibrate.architectures import Architecture
+    from calibrate.measure import Bench
+    from calibrate.profile import Profile
+
+DEVICES = ("cuda", "cpu")
+FULL_EFFORT = Effort(rounds=3, visit_s=0.3)
+QUICK_EFFORT = Effort(rounds=3, visit_s=0.1)
+# The step whose activations must fit beside the KV cache: the engine's default token budget, with
+# as many sequences as it runs at most.
+LARGEST = {"cuda": Step(256, 1, 1792), "cpu": Step(16, 1, 240)}
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Reporter(Protocol):
+    """Where a calibration says how far it is."""
+
+    def say(self, line: str) -> None:
+        """Take one line about what happens now."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Take the number of visits to steps that are done."""
+
+
+@dataclass(frozen=True)
+class GpuOptions:
+    """What to measure, and where to put it.
+
+    Parameters
+    ----------
+    model : str, optional
+        A name of `calibrate.architectures`; or give `config`.
+    config : Path, optional
+        A Hugging Face config.json.
+    device : str
+        "cuda" or "cpu".
+    dtype : str, optional
+        One of `DTYPE_BYTES`; bf16 on cuda and fp32 on cpu when left out.
+    quick : bool
+        A coarser grid and fewer repeats.
+    budget_s : float, optional
+        Nothing more is measured after so many seconds.
+    out : Path, optional
+        The profile's file; named after model, device and dtype when left out.
+    resume : bool
+        Go on with the measurements that an earlier run left.
+    gpu_memory_utilization : float, optional
+        Share of the device's memory the engine may use, 0.9 when left out; cuda only.
+    engine_overhead_s, engine_overhead_request_s : float, optional
+        What a serving engine adds to each step, and for each request in it.
+    engine_overhead_source : str, optional
+        Where these come from; needed with them.
+    threads : int, optional
+        Of the CPU; all cores but one when left out, so that no thread waits for one that other
+        work on the machine has interrupted. cpu only.
+    seed : int
+        For weights, inputs, the order of measuring and the bootstrap.
+
+    Raises
+    ------
+    ProfileError
+        For options that are wrong, contradict each other or have no effect.
+    """
+
+    model: str | None = None
+    config: Path | None = None
+    device: str = "cuda"
+    dtype: str | None = None
+    quick: bool = False
+    budget_s: float | None = None
+    out: Path | None = None
+    resume: bool = False
+    gpu_memory_utilization: float | None = None
+    engine_overhead_s: float | None = None
+    engine_overhead_request_s: float | None = None
+    engine_overhead_source: str | None = None
+    threads: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        one_of("--device", self.device, DEVICES)
+        if self.dtype is not None:
+            one_of("--dtype", self.dtype, tuple(DTYPE_BYTES))
+        integer("--seed", self.seed, at_least=0)
+        if self.threads is not None:
+            integer("--threads", self.threads, at_least=1)
+            if self.device == "cuda":
+                raise ProfileError("--threads has no effect with --device cuda: leave it out")
+        if (self.model is None) == (self.config is None):
+            raise ProfileError(
+                "expected one of --model NAME and --config FILE: what is to be measured?"
+            )
+        if self.budget_s is not None:
+            number("--budget", self.budget_s, above=0)
+        if self.gpu_memory_utilization is not None:
+            share = number("--gpu-memory-utilization", self.gpu_memory_utilization, above=0)
+            if share > 1:
+                raise ProfileError(
+                    f"--gpu-memory-utilization is {share:g}, expected a share of at most 1"
+                )
+            if self.device == "cpu":
+                raise ProfileError(
+                    "--gpu-memory-utilization has no effect with --device cpu, whose KV cache "
+                    "is half of the available memory: leave it out"
+                )
+        self._check_overhead()
+
+    def _check_overhead(self) -> None:
+        for name in ("engine_overhead_s", "engine_overhead_request_s"):
+            if getattr(self, name) is not None:
+                number(f"--{name.replace('_', '-')}", getattr(self, name), at_least=0)
+        if self.engine_overhead_request_s is not None and self.engine_overhead_s is None:
+            raise ProfileError(
+                "--engine-overhead-request-s needs --engine-overhead-s: without the overhead of "
+                "a step the profile is one of bare kernels"
+            )
+        if (self.engine_overhead_s is None) != (self.engine_overhead_source is None):
+            raise ProfileError(
+                "--engine-overhead-s and --engine-overhead-source go together: a number, and "
+                "where it comes from"
+            )
+        if self.engine_overhead_source is not None:
+            text("--engine-overhead-source", self.engine_overhead_source)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What came of it.
+
+    Parameters
+    ----------
+    profile : Profile
+    path : Path
+        The file it was written to.
+    complete : bool
+        Whether the whole grid was measured.
+    partial : Path
+        Where the measurements are kept while the grid is not complete.
+    """
+
+    profile: Profile
+    path: Path
+    complete: bool
+    partial: Path
+
+
+def seconds_of(duration: str) -> float:
+    """Return the seconds in "90s", "8m" or "1.5h"; ProfileError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", duration.strip())
+    if not match or not float(match[1]):
+        raise ProfileError(f"--budget {duration!r}: expected a time such as 90s, 8m or 1h")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def calibrate_gpu(
+    options: GpuOptions,
+    reporter: Reporter,
+    open_bench: Callable[[Architecture, str, GpuOptions], Bench] | None = None,
+) -> Calibration:
+    """Time a model's steps, fit their cost and write the profile.
+
+    Parameters
+    ----------
+    options : GpuOptions
+    reporter : Reporter
+    open_bench : callable, optional
+        Makes the bench of (architecture, dtype, options); PyTorch's when left out.
+
+    Raises
+    ------
+    ProfileError
+        Without PyTorch or the device; for measurements of another run that are in the way; when
+        too little was measured for a fit.
+    """
+    start = time.monotonic()
+    if options.config is not None:
+        model = read_config(options.config)
+    else:
+        model = architecture(options.model or "")
+    dtype = options.dtype or ("fp32" if options.device == "cpu" else "bf16")
+    open_bench = open_bench or _torch_bench()
+    axes = axes_for(options.device, quick=options.quick)
+    effort = QUICK_EFFORT if options.quick else FULL_EFFORT
+    steps = grid(axes, model.max_context_tokens)
+    task = {
+        "model": model.to_dict(dtype),
+        "device": options.device,
+        "axes": asdict(axes),
+        "rounds": effort.rounds,
+        "seed": options.seed,
+    }
+    # Before the weights are made: a file in the way should be heard of at once.
+    path = options.out or Path(f"{model.name}-{options.device}-{dtype}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = Partial(path.with_name(path.name + ".partial"), task, resume=options.resume)
+    done = False
+    try:
+        reporter.say(f"loading {model.name} in {dtype} with random weights on {options.device}")
+        bench = open_bench(model, dtype, options)
+        try:
+            _keep_facts(bench, kept, LARGEST[options.device], reporter)
+            reporter.say(f"timing {len(steps)} steps in {effort.rounds} rounds")
+            complete = measure(
+                bench,
+                steps,
+                kept,
+                effort=effort,
+                rng=np.random.default_rng(options.seed),
+                out_of_time=lambda: time.monotonic() - start > (options.budget_s or math.inf),
+                on_progress=reporter.progress,
+            )
+        finally:
+            bench.close()
+        reporter.say("fitting")
+        profile = measured_profile(options, model, dtype, steps, kept)
+        profile.save(path)
+        done = complete
+    finally:
+        kept.close(remove=done)
+    return Calibration(profile, path, complete, kept.path)
+
+
+def _torch_bench() -> Callable[[Architecture, str, GpuOptions], Bench]:
+    if find_spec("torch") is None:
+        raise ProfileError(
+            "measuring needs PyTorch, which is not installed: pip install torch (or this "
+            "package's extra: pip install 'sabersim[gpu]')"
+        )
+    from calibrate.torch_bench import TorchBench
+
+    return lambda model, dtype, options: TorchBench(
+        model, options.device, dtype, seed=options.seed, threads=options.threads
+    )
+
+
+def _keep_facts(bench: Bench, kept: Partial, largest: Step, reporter: Reporter) -> None:
+    """Keep what is measured once; refuse to go on with measurements of another device."""
+    for name, facts in (("device", bench.device_facts()), ("software", bench.software_facts())):
+        known = kept.facts.get(name)
+        if known is None:
+            kept.keep_fact(name, facts)
+        elif known != dict(facts):
+            raise ProfileError(
+                f"{kept.path} was measured on other {name}: {known}, here is {dict(facts)}; "
+                "go on there, or remove the file"
+            )
+    if "hardware" not in kept.facts:
+        reporter.say("measuring bandwidth, matrix products and launch latency")
+        kept.keep_fact("hardware", asdict(bench.hardware()))
+    if "memory" not in kept.facts:
+        kept.keep_fact("memory", asdict(bench.memory(largest)))
