@@ -9,6 +9,7 @@ import typer
 
 from sim import cli_options as given
 from sim import console
+from sim.cli_figure import NoFigure, figure_file, write_figure
 from sim.options import OptionError, RunOptions
 
 if TYPE_CHECKING:
@@ -86,9 +87,7 @@ def compare(
             rich_help_panel=given.OUTPUT,
         ),
     ] = None,
-    no_figure: Annotated[
-        bool, typer.Option("--no-figure", help="Draw nothing.", rich_help_panel=given.OUTPUT)
-    ] = False,
+    no_figure: NoFigure = False,
     json: given.Json = False,
 ) -> None:
     """Compare SABER with fixed batch sizes on the same requests.
@@ -105,7 +104,7 @@ def compare(
     from sim import cli_inputs
     from sim.compare import compare as compare_policies
 
-    picture = _figure_file(figure, no_figure)
+    picture = figure_file(figure, no_figure, DEFAULT_FIGURE)
     options = given.run_options(
         discipline=discipline,
         goodput=goodput,
@@ -180,18 +179,6 @@ def compare(
     _show(comparison, source.title)
 
 
-def _figure_file(figure: Path | None, no_figure: bool) -> Path | None:
-    """Return where to draw, or None; checked before the work starts."""
-    if no_figure:
-        if figure is not None:
-            raise OptionError(f"--figure {figure} and --no-figure contradict each other")
-        return None
-    picture = figure or DEFAULT_FIGURE
-    if picture.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise OptionError(f"--figure {picture}: expected a name that ends in .png, .svg or .pdf")
-    return console.writable(picture)
-
-
 def _draw(
     comparison: "Comparison", picture: Path, title: str, goodput_ms: Mapping[str, float] | None
 ) -> None:
@@ -201,8 +188,7 @@ def _draw(
 
     figure = plot_comparison(comparison, title=title, goodput_ms=goodput_ms).figure
     assert isinstance(figure, Figure)
-    figure.savefig(picture)
-    console.note(f"figure written to {picture}")
+    write_figure(figure, picture)
 
 
 def _show(comparison: "Comparison", title: str) -> None:
