@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +24,9 @@ from calibrate.schema import (
     integer,
     iso_date,
     json_text,
-    nearest,
     number,
     one_of,
     pairs,
-    parse_json,
     plain,
     sequence,
     text,
@@ -45,7 +42,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FitError", "Profile", "ProfileError", "bundled_profiles", "load_profile"]
+__all__ = ["FitError", "Profile", "ProfileError"]
 
 SCHEMA_VERSION = 1
 METHODS = ("published-fit", "torch", "endpoint", "imported", "roofline", "simulated")
@@ -171,7 +168,10 @@ class Profile:
         """The warnings that every result made with this profile carries."""
         found = []
         if self.method == "roofline":
-            found.append("roofline: the step costs are an analytic estimate, nobody measured them")
+            found.append(
+                "roofline: the step costs are an optimistic bound from published peaks that nobody "
+                "measured: real steps take longer"
+            )
         if self.method == "simulated":
             found.append("simulated: the step costs come from a simulation, not from hardware")
         if self.engine_overhead_s is None:
@@ -249,46 +249,6 @@ class Profile:
             Path(path).write_text(json_text(self.to_dict()) + "\n", encoding="utf-8")
         except (OSError, TypeError, ValueError) as error:
             raise ProfileError(f"{os.fspath(path)}: cannot save the profile: {error}") from None
-
-
-def bundled_profiles() -> tuple[str, ...]:
-    """Return the names of the profiles that come with the package, sorted."""
-    files = resources.files("calibrate.profiles").iterdir()
-    return tuple(sorted(f.name.removesuffix(".json") for f in files if f.name.endswith(".json")))
-
-
-def load_profile(name_or_path: str | os.PathLike[str]) -> Profile:
-    """Return a bundled profile by its name, or the one in a JSON file.
-
-    A text that is no bundled name is a path; a PathLike always is one.
-
-    Raises
-    ------
-    ProfileError
-        For an unknown name, an unreadable file, or a profile that is wrong, in one line.
-    """
-    given = os.fspath(name_or_path)
-    names = bundled_profiles() if isinstance(name_or_path, str) else ()
-    if given in names:
-        source = resources.files("calibrate.profiles").joinpath(f"{given}.json")
-        return Profile.from_dict(parse_json(source.read_text("utf-8")), where=given)
-    looks_like_path = given.endswith(".json") or len(Path(given).parts) > 1
-    if names and not looks_like_path and not Path(given).is_file():
-        raise ProfileError(
-            f"there is no profile {given!r}, expected the path of a JSON file or one of "
-            f"{', '.join(names)}{nearest(given, names)}"
-        )
-    try:
-        content = Path(given).read_text("utf-8-sig")
-    except OSError as error:
-        raise ProfileError(f"{given}: cannot read the profile: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ProfileError(f"{given}: not a JSON file: it is not UTF-8 text") from None
-    try:
-        data = parse_json(content)
-    except ProfileError as error:
-        raise ProfileError(f"{given}: {error}") from None
-    return Profile.from_dict(data, where=given)
 
 
 def _from_dict(data: object) -> Profile:

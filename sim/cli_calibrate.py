@@ -32,7 +32,7 @@ def show(
       saber calibrate show my-profile.json --json
     """
     from calibrate.describe import describe_profile
-    from calibrate.profile import load_profile
+    from calibrate.library import load_profile
 
     described = describe_profile(load_profile(profile))
     if json:
@@ -111,7 +111,7 @@ def speed(
       saber calibrate speed --csv speeds.csv --json
       saber calibrate speed my-profile.json --mean-context-tokens 600
     """
-    from calibrate.profile import load_profile
+    from calibrate.library import load_profile
     from calibrate.speed import best, fit_all, read_speed_csv, speed_points_of
 
     if csv is not None and profile is not None:

@@ -100,7 +100,7 @@ def _seconds_or_expression(text: str) -> float | str:
 
 def profile_of(name: str, options: RunOptions) -> Profile:
     """Return the profile, with the KV capacity of this run where that is given."""
-    from calibrate.profile import load_profile
+    from calibrate.library import load_profile
     from sim.simulation import with_kv_tokens
 
     return with_kv_tokens(load_profile(name), options.kv_tokens)

@@ -86,7 +86,7 @@ def write(trace: "Trace", out: Path, json: bool) -> None:
 
 def with_sla(trace: "Trace", sla: str | None, profile: str | None) -> "Trace":
     """Return the trace with the SLAs asked for; OptionError for a profile nothing asks for."""
-    from calibrate.profile import load_profile
+    from calibrate.library import load_profile
     from sim.cli_inputs import sla_of
 
     if profile is not None and (sla is None or "unloaded" not in sla):

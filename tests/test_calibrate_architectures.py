@@ -80,7 +80,9 @@ def test_biases_and_norms_count():
 
 
 def test_an_unknown_model_gets_the_nearest():
-    with pytest.raises(ProfileError, match=r"no model 'qwen2.5-coder-8b'.*did you mean 'qwen2\.5-c"):
+    with pytest.raises(
+        ProfileError, match=r"no model 'qwen2.5-coder-8b'.*did you mean 'qwen2\.5-c"
+    ):
         architecture("qwen2.5-coder-8b")
     with pytest.raises(ProfileError, match="dtype is 'int8', expected one of bf16, fp16, fp32"):
         architecture("tiny").weight_bytes("int8")

@@ -6,8 +6,8 @@ import pytest
 from profile_cases import TRUE, profile_with_raw
 
 from calibrate.bounds import bounds, widths_pct
+from calibrate.library import load_profile
 from calibrate.predict import predict_s
-from calibrate.profile import load_profile
 from calibrate.steps import Step
 
 PROFILE = profile_with_raw()

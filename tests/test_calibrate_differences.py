@@ -7,7 +7,7 @@ import pytest
 from profile_cases import TRUE, profile_with_raw, scaled
 
 from calibrate.differences import differences
-from calibrate.profile import load_profile
+from calibrate.library import load_profile
 
 P = profile_with_raw("p", noise=0.0)
 Q = replace(

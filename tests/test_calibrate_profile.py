@@ -255,14 +255,6 @@ def test_a_missing_file_is_named(tmp_path):
         load_profile(tmp_path)
 
 
-def test_an_unknown_name_gets_the_nearest_and_the_list():
-    for typo in ("paper-qwen2.5-coder-3", "paper"):
-        with pytest.raises(ProfileError, match=f"no profile '{typo}'") as caught:
-            load_profile(typo)
-        assert f"did you mean '{PAPER}'?" in str(caught.value)
-        assert all(name in str(caught.value) for name in bundled_profiles())
-
-
 def test_a_file_without_the_usual_ending_can_be_named(tmp_path, monkeypatch):
     (tmp_path / "mine").write_text(json.dumps(GOOD), encoding="utf-8")
     monkeypatch.chdir(tmp_path)

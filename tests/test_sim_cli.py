@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from calibrate.profile import load_profile
+from calibrate.library import load_profile
 from sim.cli import join_goodput, main
 from sim.simulation import simulate
 from traces.formats import load

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibrate.profile import load_profile
+from calibrate.library import load_profile
 from policies.protocol import PolicyError
 from sim.compare import Comparison, Estimate, Row, compare
 from sim.figures import plot_comparison

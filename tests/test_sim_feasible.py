@@ -2,7 +2,7 @@
 
 import pytest
 
-from calibrate.profile import load_profile
+from calibrate.library import load_profile
 from sim.feasible import Unloaded, refuse_hopeless_goals, refuse_oversized
 from sim.options import EngineLimits, OptionError, RunOptions
 from sim.simulation import simulate
