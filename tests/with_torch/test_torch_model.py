@@ -30,7 +30,7 @@ CASES = [(family, tied) for family in FAMILIES for tied in (True, False)]
 
 @pytest.fixture(params=CASES, ids=[f"{family}-{'tied' if t else 'untied'}" for family, t in CASES])
 def pair(request):
-    """The two implementations with the same weights: ours, and logits of a whole sequence."""
+    """Yield both with the same weights: our model, and theirs as logits of a sequence."""
     family, tied = request.param
     arch = Architecture(name=family, tied_embeddings=tied, **SHAPES, **FAMILIES[family])
     other = built(family, arch)
