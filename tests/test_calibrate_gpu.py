@@ -9,11 +9,13 @@ from bench_cases import COST, CostBench
 
 from calibrate import ProfileError, load_profile
 from calibrate.gpu import GpuOptions, calibrate_gpu, seconds_of
+from calibrate.grid import CPU_QUICK, grid
 from calibrate.steps import raw_points
 from sim import simulate
 from traces import workload
 
 QUICK = GpuOptions(model="tiny", device="cpu", quick=True)
+STEPS = len(grid(CPU_QUICK, 4096))
 
 
 class Quiet:
@@ -79,7 +81,7 @@ def test_a_known_overhead_is_in_the_profile_with_its_source(options):
 def test_raw_points_hold_the_times_the_floor_and_what_did_not_fit(options):
     profile = calibrated(options, CostBench(fits=20_000)).profile
     points = raw_points(profile.raw)
-    assert len(points) == 46
+    assert len(points) == STEPS
     for point in points:
         needed = point.step.total_context_tokens + point.step.past_tokens + point.step.prompt_tokens
         assert point.problem.startswith("out of memory") == (needed > 20_000)
@@ -119,7 +121,7 @@ def test_an_interruption_loses_nothing(options):
 
     second = CostBench(noise=0.02, seed=1)
     resumed = calibrated(replace(options, resume=True), second).profile
-    assert len(second.calls) == 3 * 46 - 59
+    assert len(second.calls) == 3 * STEPS - 59
     whole = calibrated(replace(options, out=options.out.with_name("w.json")), CostBench()).profile
     assert [p.step for p in raw_points(resumed.raw)] == [p.step for p in raw_points(whole.raw)]
     assert resumed.cost.decode_s(8, 512) == pytest.approx(whole.cost.decode_s(8, 512), rel=0.05)
@@ -131,11 +133,11 @@ def test_a_budget_gives_a_profile_of_what_there_is_and_can_be_continued(options,
     short = calibrated(replace(options, budget_s=40), CostBench())
     assert not short.complete
     assert short.partial.exists()
-    assert short.profile.provenance["grid"] == "40 of 46 steps measured"
+    assert short.profile.provenance["grid"] == f"40 of {STEPS} steps measured"
     rest = CostBench()
     full = calibrated(replace(options, resume=True), rest)
     assert full.complete
-    assert len(rest.calls) == 3 * 46 - 40
+    assert len(rest.calls) == 3 * STEPS - 40
 
 
 def test_too_little_for_a_fit_keeps_what_was_measured(options, monkeypatch):
