@@ -101,9 +101,9 @@ def _seconds_or_expression(text: str) -> float | str:
 def profile_of(name: str, options: RunOptions) -> Profile:
     """Return the profile, with the KV capacity of this run where that is given."""
     from calibrate.library import load_profile
-    from sim.simulation import with_kv_tokens
+    from sim.simulation import with_kv_capacity
 
-    return with_kv_tokens(load_profile(name), options.kv_tokens)
+    return with_kv_capacity(load_profile(name), options)
 
 
 def policies_of(texts: Iterable[str]) -> list[Policy]:

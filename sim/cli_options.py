@@ -161,6 +161,16 @@ KvTokens = Annotated[
         metavar="N",
     ),
 ]
+GpuMemoryUtilization = Annotated[
+    float | None,
+    typer.Option(
+        parser=decimal,
+        metavar="X",
+        help="KV capacity from this share of the device's memory, in place of --kv-tokens.",
+        show_default="the profile's",
+        rich_help_panel=SERVING,
+    ),
+]
 DisciplineName = Annotated[
     str | None,
     typer.Option(

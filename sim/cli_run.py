@@ -34,6 +34,7 @@ def run(
     max_model_len: given.MaxModelLen = None,
     block_size: given.BlockSize = RunOptions.block_size,
     kv_tokens: given.KvTokens = None,
+    gpu_memory_utilization: given.GpuMemoryUtilization = None,
     allow_refused: given.AllowRefused = False,
     seed: Annotated[
         int | None,
@@ -86,6 +87,7 @@ def run(
         max_model_len=max_model_len,
         block_size=block_size,
         kv_tokens=kv_tokens,
+        gpu_memory_utilization=gpu_memory_utilization,
         client_overhead_s=client_overhead_s,
         until_s=until_s,
         warmup_s=warmup_s,

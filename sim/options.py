@@ -38,6 +38,8 @@ class RunOptions:
         Tokens of a KV block.
     kv_tokens : int or None
         KV capacity in tokens; None is the profile's.
+    gpu_memory_utilization : float or None
+        KV capacity from this share of the profile's device memory instead.
     discipline : {"prefill-first", "chunked"} or None
         How prompts and decodes share steps; None is the profile's.
     client_overhead_s : float or None
@@ -57,6 +59,7 @@ class RunOptions:
     max_model_len: int | None = None
     block_size: int = 16
     kv_tokens: int | None = None
+    gpu_memory_utilization: float | None = None
     discipline: Discipline | None = None
     client_overhead_s: float | None = None
     until_s: float | None = None
@@ -74,6 +77,12 @@ class RunOptions:
                 continue
             if not (_is_number(value) and 0 <= value < LONGEST_S):
                 raise OptionError(f"{name}={value!r}: expected a number from 0 to {LONGEST_S:g}")
+        share = self.gpu_memory_utilization
+        if share is not None and not (_is_number(share) and 0 < share <= 1):
+            raise OptionError(
+                f"gpu_memory_utilization={share!r}: expected a share of the memory, above 0 and at "
+                "most 1"
+            )
         if self.discipline is not None and self.discipline not in get_args(Discipline):
             raise OptionError(
                 f"discipline={self.discipline!r}: expected {' or '.join(get_args(Discipline))}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from calibrate.capacity import with_utilization
 from calibrate.profile import Profile
 from policies.catalog import make_policy
 from policies.protocol import NEVER_PS, PS_PER_S, Pending
@@ -78,7 +79,7 @@ def simulate(
 
     Raises
     ------
-    OptionError, PolicyError
+    OptionError, PolicyError, ProfileError
         If something that was asked for cannot be meant.
     """
     options = _options(run_options)
@@ -93,7 +94,7 @@ def simulate(
             f"{trace.arrival_s[-1]:g} s: nothing would be measured"
         )
     profile = replace(
-        with_kv_tokens(profile, options.kv_tokens), mean_context_tokens=mean_context_tokens(trace)
+        with_kv_capacity(profile, options), mean_context_tokens=mean_context_tokens(trace)
     )
     limits, options = _resolve(options, chosen, profile)
     ledger = Ledger(len(trace))
@@ -136,8 +137,24 @@ def simulate(
     )
 
 
-def with_kv_tokens(profile: Profile, kv_tokens: int | None) -> Profile:
-    """Return the profile with the KV capacity a run asks for; None keeps the profile's own."""
+def with_kv_capacity(profile: Profile, options: RunOptions) -> Profile:
+    """Return the profile with the KV capacity a run asks for, or as it is.
+
+    Raises
+    ------
+    OptionError
+        For two answers: `kv_tokens` and `gpu_memory_utilization`.
+    ProfileError
+        When the profile does not say enough of its device, or no token fits.
+    """
+    kv_tokens, share = options.kv_tokens, options.gpu_memory_utilization
+    if share is not None:
+        if kv_tokens is not None:
+            raise OptionError(
+                f"kv_tokens={kv_tokens} and gpu_memory_utilization={share:g} both set the KV "
+                "capacity: give one of them"
+            )
+        return with_utilization(profile, share)
     if kv_tokens is None:
         return profile
     return replace(profile, kv_tokens=kv_tokens, kv_source="given for this run")

@@ -33,14 +33,15 @@ def test_what_the_options_are_by_default():
     assert options.max_num_batched_tokens == 2048
     assert options.block_size == 16
     assert (options.warmup_s, options.jitter_cv) == (0.0, 0.0)
-    for name in ("max_num_seqs", "max_model_len", "kv_tokens", "discipline", "client_overhead_s",
-                 "until_s", "goodput_ms"):  # fmt: skip
+    for name in ("max_num_seqs", "max_model_len", "kv_tokens", "gpu_memory_utilization",
+                 "discipline", "client_overhead_s", "until_s", "goodput_ms"):  # fmt: skip
         assert getattr(options, name) is None
 
 
 def test_extremes_that_are_meant():
     RunOptions(max_num_seqs=1, block_size=1, kv_tokens=1, warmup_s=0, until_s=1e-12)
     RunOptions(discipline="chunked")
+    RunOptions(gpu_memory_utilization=1)
     RunOptions(goodput_ms={"ttft": 200, "tpot": 0.5, "e2el": 1e6})
 
 
@@ -48,6 +49,10 @@ def test_extremes_that_are_meant():
     ("options", "message"),
     [
         ({"discipline": "continuous"}, "discipline='continuous': expected prefill-first or "),
+        ({"gpu_memory_utilization": 0}, "gpu_memory_utilization=0: expected a share of the mem"),
+        ({"gpu_memory_utilization": 1.01}, "gpu_memory_utilization=1.01: expected a share"),
+        ({"gpu_memory_utilization": nan}, "gpu_memory_utilization=nan: expected a share"),
+        ({"gpu_memory_utilization": "1"}, "gpu_memory_utilization='1': expected a share"),
         ({"until_s": 5.0, "warmup_s": 5.0}, "until_s=5 is not after warmup_s=5"),
         ({"goodput_ms": {}}, "goodput_ms is empty: expected limits for ttft, tpot, e2el"),
         ({"goodput_ms": {"itl": 5}}, "goodput limit 'itl': expected one of ttft, tpot, e2el"),
