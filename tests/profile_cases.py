@@ -13,9 +13,9 @@ from calibrate.steps import Measurement, Step
 from calibrate.steptime import PiecewiseLinear, StepCost
 
 TRUE = StepCost(
-    decode_fixed=PiecewiseLinear((1, 16, 64, 256), (6e-3, 6.3e-3, 7.5e-3, 13e-3)),
-    decode_context=PiecewiseLinear((1, 256), (2.2e-8, 2e-8)),
-    prefill=PiecewiseLinear((0, 16, 128, 8192), (5.5e-3, 6e-3, 7e-3, 0.31)),
+    decode_fixed=PiecewiseLinear((1.0, 16.0, 64.0, 256.0), (6e-3, 6.3e-3, 7.5e-3, 13e-3)),
+    decode_context=PiecewiseLinear((1.0, 256.0), (2.2e-8, 2e-8)),
+    prefill=PiecewiseLinear((0.0, 16.0, 128.0, 8192.0), (5.5e-3, 6e-3, 7e-3, 0.31)),
     attention_token2_s=4e-10,
     engine_overhead_s=None,
 )

@@ -5,7 +5,7 @@ import os
 import resource
 import subprocess
 import sys
-from importlib import resources
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +240,18 @@ def test_engine_flags_reach_the_run(capsys):
     assert not any("assumed" in warning for warning in document["warnings"])  # kv_tokens is given
 
 
+def test_a_share_of_the_memory_sets_the_kv_capacity(capsys):
+    words = ["run", "--n", "8", "--gpu-memory-utilization", "0.9"]
+    used = json_of(capsys, *words)["configuration"]
+    assert used["gpu_memory_utilization"] == 0.9
+    # The bundled profile's assumed 24 GB, its weights, and its bytes for each token.
+    assert used["kv_tokens"] == int((24e9 * 0.9 - 6171877376) // 36864)
+
+    document = json_of(capsys, *QUICK, "--no-figure", "--gpu-memory-utilization", "0.3")
+    assert document["configuration"]["gpu_memory_utilization"] == 0.3
+    assert any("27889 tokens is assumed" in warning for warning in document["warnings"])
+
+
 def test_requests_that_cannot_fit_may_be_counted_as_refused(capsys):
     document = json_of(capsys, "run", "--kv-tokens", "1200", "--allow-refused")
 
@@ -315,72 +327,6 @@ def test_convert_can_skip_bad_rows(capsys):
     assert len(load("good.csv")) == 2
 
 
-# -- calibrate -------------------------------------------------------------------------------------
-
-
-def test_show_prints_tables_and_caveats(capsys):
-    code, out, _ = run(capsys, "calibrate", "show", "paper-qwen2.5-coder-3b")
-
-    assert code == 0
-    assert "prefill-first" in out
-    assert "Caveat: the KV capacity" in out
-    document = json_of(capsys, "calibrate", "show", "paper-qwen2.5-coder-3b")
-    assert document["decode"][0]["batch"] == 1
-
-
-def test_speed_marks_the_best_of_three(capsys):
-    document = json_of(capsys, "calibrate", "speed", "paper-qwen2.5-coder-3b")
-
-    assert document["best"] == "usl"
-    assert set(document["estimators"]) == {"usl", "logistic", "linear"}
-    assert document["estimators"]["linear"]["parameters"]["b"] == pytest.approx(-0.7581, abs=1e-4)
-    code, out, _ = run(capsys, "calibrate", "speed", "paper-qwen2.5-coder-3b")
-    assert code == 0
-    [best] = [line for line in out.splitlines() if line.rstrip().endswith("best")]
-    assert best.split()[0] == "usl"
-
-
-@pytest.fixture
-def contextual():
-    """Profiles with a context term: one to derive speeds from, one with speed points."""
-    bundled = resources.files("calibrate.profiles") / "paper-qwen2.5-coder-3b.json"
-    content = json.loads(bundled.read_text())
-    content["cost"]["decode"]["context_token_s"] = [1e-6]
-    Path("pointed.json").write_text(json.dumps(content))
-    del content["speed_points"]
-    Path("contextual.json").write_text(json.dumps(content))
-
-
-def test_speed_of_a_profile_whose_steps_depend_on_the_context(capsys, contextual):
-    code, out, err = run(capsys, "calibrate", "speed", "contextual.json")
-    assert (code, out) == (2, "")
-    assert "--mean-context-tokens N" in err
-
-    short, long = (
-        json_of(capsys, "calibrate", "speed", "contextual.json", "--mean-context-tokens", tokens)
-        for tokens in (100, 4000)
-    )
-    top = [found["estimators"]["linear"]["parameters"]["a"] for found in (short, long)]
-    assert top[0] > top[1] > 0
-
-
-@pytest.mark.parametrize("words", ["pointed.json", "paper-qwen2.5-coder-3b", "--csv speeds.csv"])
-def test_a_mean_context_without_effect_is_refused(capsys, contextual, words):
-    Path("speeds.csv").write_text("1,90\n2,80\n")
-    argv = ["calibrate", "speed", *words.split(), "--mean-context-tokens", "600"]
-    code, out, err = run(capsys, *argv)
-    assert (code, out) == (2, "")
-    assert "--mean-context-tokens has no effect" in err
-
-
-def test_speed_of_a_file(capsys):
-    Path("speeds.csv").write_text("load,speed\n1,90\n10,80\n20,70\n40,50\n")
-    document = json_of(capsys, "calibrate", "speed", "--csv", "speeds.csv")
-
-    assert document["estimators"]["linear"]["parameters"]["b"] < -0.9
-    assert document["points"] == 4
-
-
 # -- mistakes --------------------------------------------------------------------------------------
 
 MISTAKES = [
@@ -420,9 +366,6 @@ MISTAKES = [
     ("run --profile nosuch", ["nosuch", "paper-qwen2.5-coder-3b"]),
     ("run --profile nosuch.json", ["nosuch.json"]),
     ("run --profile trace.csv.json", ["trace.csv.json"]),
-    ("calibrate show schema.json", ["schema.json", "schema_version"]),
-    ("calibrate speed", ["PROFILE", "--csv"]),
-    ("calibrate speed paper-qwen2.5-coder-3b --csv a.csv", ["contradict"]),
     ("run --sla 0.001", ["SLA", "0.001", "times"]),
     ("run --sla -3", ["-3"]),
     ("run --sla unloded*3", ["unloded", "unloaded"]),
@@ -431,6 +374,12 @@ MISTAKES = [
     ("run --sla code_qna=1,code_qna=2", ["code_qna", "twice"]),
     ("run --kv-tokens 1000", ["request", "792", "617", "--allow-refused"]),
     ("run --kv-tokens 3 --allow-refused", ["kv_tokens=3", "16 tokens"]),
+    ("run --gpu-memory-utilization 1.5", ["gpu_memory_utilization=1.5", "at most 1"]),
+    ("run --gpu-memory-utilization 0", ["gpu_memory_utilization=0.0", "above 0"]),
+    ("run --gpu-memory-utilization most", ["--gpu-memory-utilization", "most"]),
+    ("compare --gpu-memory-utilization 0.2", ["0.2", "no room for a KV cache"]),
+    ("run --gpu-memory-utilization 0.9 --kv-tokens 9", ["kv_tokens=9", "0.9", "one of them"]),
+    ("run --profile bare.json --gpu-memory-utilization 0.9", ["device.memory_bytes", "kv_tokens"]),
     ("run --discipline sarathi", ["sarathi", "chunked"]),
     ("run --discipline chunked --max-num-batched-tokens 100", ["100", "256"]),
     ("run --policy static(8) --max-num-seqs 9", ["9", "static(max_num_seqs=8)"]),
@@ -480,8 +429,8 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(capsys, trace, words, named
     Path("empty.csv").write_text("")
     Path("badrow.csv").write_text(TRACE + "1.0,oops,3,chat,5\n")
     Path("bare.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,9,9\n")
-    Path("schema.json").write_text(json.dumps({"schema_version": "one"}))
     Path("trace.csv.json").write_text("not json")
+    replace(load_profile("paper-qwen2.5-coder-3b"), device={}).save("bare.json")
 
     code, out, err = run(capsys, *words.split())
 
