@@ -145,6 +145,7 @@ def roofline_profile(
             "bytes_per_s": device.bytes_per_s,
             "flop_per_s": device.flop_per_s,
             "gpu_memory_utilization": gpu_memory_utilization,
+            "activation_reserve_bytes": reserve,
         },
         provenance={"form": _FORM, "limits": _LIMITS},
         sources=_sources(arch, device),
@@ -224,5 +225,5 @@ def _sources(arch: Architecture, device: Device) -> dict[str, str]:
         "discipline": "chosen: how current engines form steps",
         "model": f"shapes: {arch.source}; parameters: counted from the shapes, biases and norms "
         "included",
-        "device": f"{device.source}; gpu_memory_utilization is chosen",
+        "device": f"{device.source}; gpu_memory_utilization is chosen, activations are an estimate",
     }

@@ -59,8 +59,7 @@ def measured_twins(
     return tuple(
         other
         for other in candidates
-        if other.method in MEASURED_METHODS
-        and (_roofline_cost_of(other), other.model.get("name"), other.model.get("dtype")) == wanted
+        if (_roofline_cost_of(other), other.model.get("name"), other.model.get("dtype")) == wanted
     )
 
 

@@ -144,3 +144,12 @@ def test_a_model_is_bundled_only_for_devices_that_hold_it():
     assert [name.split("-qwen")[0] for name in holding] == [
         "roofline-a100-80gb", "roofline-h100", "roofline-h200", "roofline-mi300x",
     ]  # fmt: skip
+
+
+def test_the_capacity_follows_from_the_facts_in_the_file():
+    for count in (1, 2):
+        profile = roofline_profile(MODEL, H100, count=count)
+        device = profile.device
+        left = device["memory_bytes"] * device["gpu_memory_utilization"]
+        left = count * (left - device["activation_reserve_bytes"]) - MODEL.weight_bytes("bf16")
+        assert profile.kv_tokens == left // MODEL.kv_bytes_per_token("bf16")
