@@ -22,14 +22,14 @@ PRODUCTS = {
 }
 REPEATS = 5
 # Short work is repeated for so long, lest something else disturbs every one of a few runs.
-PATIENCE_S = 0.1
+PATIENCE_S = 0.3
 LAUNCHES = 1000
 
 
 def measure_hardware(
     device: torch.device, dtype: str, working_set_bytes: int | None = None
 ) -> Hardware:
-    """Measure what no step can beat; takes well under a second.
+    """Measure what no step can beat; takes a second or two.
 
     Every figure is the best of a few ways and repeats, since a floor must lie below.
 

@@ -189,6 +189,42 @@ def test_random_weights_give_finite_numbers_of_ordinary_size_in_16_bits(family, 
     assert 0.3 < logits.float().std() < 3
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(
+    "step", [Step(3, 300), Step(prompt_tokens=70), Step(3, 300, 70, 200)], ids=str
+)
+def test_cuda_computes_what_the_cpu_computes(step):
+    shapes = SHAPES | {"hidden": 384, "head_dim": 64}
+    arch = Architecture(name="llama", tied_embeddings=True, **shapes, **LLAMA)
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    with torch.inference_mode():
+        weights = random_weights(arch, cpu, torch.bfloat16, seed=0)
+        tokens = draw(arch, step.tokens)
+        kv = torch.randn(kv_elements(arch, step), generator=torch.Generator().manual_seed(0))
+        logits = [
+            Transformer(arch, moved(weights, device, dtype))
+            .logits(make_inputs(arch, step, tokens.to(device), kv.to(device, dtype, copy=True)))
+            .to(cpu, torch.float32)
+            for device, dtype in ((cpu, torch.float32), (cuda, torch.bfloat16))
+        ]
+    error = (logits[1] - logits[0]).norm() / logits[0].norm()
+    assert error < 0.03
+
+
+def moved(weights, device, dtype):
+    """Return the same weights elsewhere, in another precision."""
+
+    def affine(it):
+        return Affine(*(None if tensor is None else tensor.to(device, dtype) for tensor in it))
+
+    return Weights(
+        weights.embedding.to(device, dtype),
+        tuple(Layer(*map(affine, vars(layer).values())) for layer in weights.layers),
+        affine(weights.final_norm),
+        weights.head.to(device, dtype),
+    )
+
+
 def test_weights_follow_from_the_seed_and_have_the_stated_number():
     arch = Architecture(name="some", tied_embeddings=False, **SHAPES, **FAMILIES["starcoder2"])
     first, same, another = (
