@@ -22,7 +22,7 @@ def show(
     profile: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PROFILE]",
+            metavar="PROFILE",
             help="A bundled profile or a JSON file; without it, the list of all.",
             show_default=False,
         ),
@@ -30,7 +30,7 @@ def show(
     other: Annotated[
         str | None,
         typer.Argument(
-            metavar="[OTHER]", help="A second one, to see the differences.", show_default=False
+            metavar="OTHER", help="A second one, to see the differences.", show_default=False
         ),
     ] = None,
     figure: Annotated[

@@ -41,7 +41,7 @@ class Speeds:
 def speed(
     profile: Annotated[
         str | None,
-        typer.Argument(metavar="[PROFILE]", help="A bundled profile or a JSON file."),
+        typer.Argument(metavar="PROFILE", help="A bundled profile or a JSON file."),
     ] = None,
     csv: Annotated[
         Path | None,

@@ -146,10 +146,6 @@ def plot_errors(profiles: Sequence[Profile], ax: Axes) -> Axes:
                 markerfacecolor="white" if one else colour,
                 label=kind if steps and not one else None,
             )
-    if len(profiles) > 1:
-        for one, profile in enumerate(profiles):
-            inside = "white" if one else GREY
-            ax.plot([], [], "o", color=GREY, mfc=inside, label=f"fit of {profile.name}")
     ax.axhspan(-5, 5, color="0.93", zorder=0, linewidth=0)
     ax.axhline(0, color=GREY, linewidth=0.8, zorder=0)
     ax.set_ylim(1.15 * min(reach), 1.15 * max(reach))

@@ -103,6 +103,9 @@ def style_handles(profiles: Sequence[Profile]) -> list[Any]:
         Line2D([], [], color=GREY, linestyle=dashes, label=f"{profile.name}, fitted")
         for profile, dashes in zip(profiles, DASHES, strict=False)
     ]
+    if len(profiles) > 1:  # markers tell them apart where there are no lines
+        for handle, inside in zip(handles, (GREY, "white"), strict=True):
+            handle.set(marker="o", markersize=MARKER_SIZE, markerfacecolor=inside)
     if any(timed(points_of(profile)) for profile in profiles):
         bar = Line2D([], [], color=GREY, marker="o", linestyle="none", markersize=MARKER_SIZE)
         bar.set_label("measured, p10 to p90")
@@ -129,7 +132,7 @@ def open_axes(ax: Axes) -> None:
     """Give the axes a light grid, a plain legend and no box."""
     ax.grid(alpha=0.3, linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(fontsize="small", frameon=False)
+    ax.legend(fontsize="small", edgecolor="none", framealpha=0.8)
 
 
 def plain_numbers(axis: Any, subs: Sequence[int] = ()) -> None:

@@ -75,14 +75,7 @@ def test_errors_are_in_percent_of_what_was_measured(ax):
     exact = profile_with_raw(noise=0.0)
     plot_errors([exact, replace(exact, name="slower", raw=(), cost=scaled(TRUE, 1.3))], ax)
 
-    assert labels(ax) == [
-        "decode",
-        "prefill",
-        "chunk",
-        "mixed",
-        "fit of synthetic",
-        "fit of slower",
-    ]
+    assert labels(ax) == ["decode", "prefill", "chunk", "mixed"]
     drawn = [(x, y) for x, y in lines(ax, "None")]
     assert [len(y) for _, y in drawn] == [35, 35, 9, 9, 6, 6, 6, 6]
     for own, other in zip(drawn[::2], drawn[1::2], strict=True):
