@@ -6,7 +6,7 @@ import pytest
 from profile_cases import profile_with_raw
 
 from calibrate.capacity import with_utilization
-from calibrate.library import load_profile
+from calibrate.library import bundled_profiles, load_profile
 from calibrate.profile import ProfileError
 
 PROFILE = profile_with_raw()
@@ -70,3 +70,10 @@ def test_all_that_is_missing_is_named_at_once():
     bare = replace(PROFILE, device={}, model={"weight_bytes": 9})
     with pytest.raises(ProfileError, match=r"device\.memory_bytes and model\.kv_bytes_per_token"):
         with_utilization(bare, 0.9)
+
+
+@pytest.mark.parametrize("name", [name for name in bundled_profiles() if "roofline" in name])
+def test_rooflines_own_share_gives_their_capacity(name):
+    roofline = load_profile(name)
+    share = roofline.device["gpu_memory_utilization"]
+    assert with_utilization(roofline, share).kv_tokens == roofline.kv_tokens
