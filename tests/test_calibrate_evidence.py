@@ -50,17 +50,19 @@ def test_an_engines_own_time_is_not_held_against_kernels():
 
 
 def test_the_largest_misses_come_first():
-    step = Step(8, 1024)
+    times = {Step(8, 1024): 2.0, Step(0, 0, 64): 0.8}
     points = [
-        replace(point, median_s=point.median_s * 2) if point.step == step else point
+        replace(point, median_s=point.median_s * times.get(point.step, 1))
         for point in EXACT
+        if point.median_s
     ]
     first, second = misses(TRUE, points, 2)
 
     assert (first["kind"], first["batch"], first["context_tokens"]) == ("decode", 8, 1024)
     assert first["error_pct"] == pytest.approx(-50, abs=0.01)
     assert first["median_s"] == pytest.approx(2 * first["fitted_s"], rel=1e-4)
-    assert abs(second["error_pct"]) < 0.01
+    assert second["prompt_tokens"] == 64
+    assert second["error_pct"] == pytest.approx(25, abs=0.01)
     assert len(misses(TRUE, points, 1000)) == len(steps())
 
 
