@@ -49,6 +49,9 @@ class TorchBench:
         One of `DTYPES`.
     seed : int
         For weights, token ids and what the caches hold.
+    threads : int, optional
+        Of PyTorch on a cpu, for the whole process; all cores but one when left out. Threads wait
+        for each other: with one on every core, any other work on the machine stalls them all.
 
     Raises
     ------
@@ -56,7 +59,15 @@ class TorchBench:
         Without the device, or if the weights do not fit into its memory.
     """
 
-    def __init__(self, arch: Architecture, device: str, dtype: str, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        arch: Architecture,
+        device: str,
+        dtype: str,
+        *,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> None:
         if device == "cuda" and not torch.cuda.is_available():
             raise ProfileError(
                 f"--device cuda: PyTorch {torch.__version__} finds no CUDA device here; take "
@@ -64,6 +75,8 @@ class TorchBench:
             )
         self._arch, self._dtype, self._torch_dtype = arch, dtype, DTYPES[dtype]
         self._device = torch.device(device)
+        if device == "cpu":
+            torch.set_num_threads(threads or max(1, _cores() - 1))
         with self._must_fit("its weights"), torch.inference_mode():
             self._require(arch.weight_bytes(dtype))
             weights = random_weights(arch, self._device, self._torch_dtype, seed)
@@ -204,6 +217,13 @@ class TorchBench:
         """Give memory that is not used any more back to the device."""
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _cores() -> int:
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _memory_bytes() -> int:

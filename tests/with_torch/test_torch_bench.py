@@ -58,11 +58,10 @@ def seen(monkeypatch):
     return seen
 
 
-@pytest.fixture
-def one_thread():
-    """Let one thread compute: others wait for whoever else has work on a shared machine."""
+@pytest.fixture(autouse=True)
+def threads():
+    """Give PyTorch its threads back, which a bench on a cpu sets for the whole process."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 
@@ -105,14 +104,15 @@ def test_caches_hold_random_numbers_to_their_last_token(seen):
 @pytest.mark.parametrize(
     ("arch", "step"), [(SMALL, Step(4, 128)), (TINY, Step(4, 64, 64))], ids=["decode", "mixed"]
 )
-def test_times_agree_with_another_way_of_measuring(arch, step, one_thread):
-    bench = TorchBench(arch, "cpu", "fp32", seed=1)
-    run = bench.prepare(step)
+def test_times_agree_with_another_way_of_measuring(arch, step):
+    # One thread: several wait for whoever else has work on a shared machine.
+    run = TorchBench(arch, "cpu", "fp32", seed=1, threads=1).prepare(step)
     with torch.inference_mode():
         model = Transformer(arch, random_weights(arch, torch.device("cpu"), DTYPES["fp32"], 1))
         tokens = torch.randint(arch.vocab, (step.tokens,))
         inputs = make_inputs(arch, step, tokens, torch.randn(kv_elements(arch, step)))
-        timer = Timer("model.step(inputs)", globals={"model": model, "inputs": inputs})
+        names = {"model": model, "inputs": inputs}
+        timer = Timer("model.step(inputs)", globals=names, num_threads=1)
         # In turns, so that whoever else uses the machine disturbs both alike.
         pairs = [(run(10), [timer.timeit(1).mean for _ in range(10)]) for _ in range(8)]
     times_s = np.array(pairs)  # (pairs, ours and theirs, repeats)
@@ -124,8 +124,8 @@ def test_times_agree_with_another_way_of_measuring(arch, step, one_thread):
     assert abs(ratio - 1) <= tolerance
 
 
-def test_no_large_step_is_faster_than_the_hardware(one_thread):
-    bench = TorchBench(SMALL, "cpu", "fp32")
+def test_no_large_step_is_faster_than_the_hardware():
+    bench = TorchBench(SMALL, "cpu", "fp32", threads=1)
     hardware = bench.hardware()
     for step in (Step(prompt_tokens=512), Step(1, 256), Step(16, 512, 64)):
         assert min(bench.prepare(step)(3)) > floor_s(SMALL, "fp32", step, hardware)
@@ -178,6 +178,13 @@ def test_facts_name_the_device_and_the_software(bench):
     assert software["attention_decode"] == software["attention_prompt"] == "flash_attention"
     # A resumed run compares them with what it finds in a file.
     assert json.loads(json.dumps([device, software])) == [device, software]
+
+
+def test_a_cpu_computes_with_the_threads_asked_for_and_else_leaves_a_core_to_others(monkeypatch):
+    assert TorchBench(TINY, "cpu", "fp32", threads=3).device_facts()["threads"] == 3
+    for cores, threads in ((8, 7), (1, 1)):
+        monkeypatch.setattr(torch_bench, "_cores", lambda cores=cores: cores)
+        assert TorchBench(TINY, "cpu", "fp32").device_facts()["threads"] == threads
 
 
 @needs_cuda
