@@ -109,6 +109,8 @@ class TorchBench:
                 run = timed_on_cuda(works, self._stream)
 
         def repeats(n: int) -> list[float]:
+            # In inference mode like the capture: a replay updates the random generator's state,
+            # which the capture made a tensor of that mode.
             with out_of_memory(), torch.inference_mode():
                 return run(n)
 
