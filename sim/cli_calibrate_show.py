@@ -8,7 +8,8 @@ import typer
 
 from sim import cli_options as given
 from sim import console
-from sim.cli_calibrate_tables import show_bundled, show_differences, show_profile
+from sim.cli_calibrate_differences import show_differences
+from sim.cli_calibrate_tables import show_bundled, show_profile
 from sim.cli_figure import NoFigure, figure_file, write_figure
 from sim.options import OptionError
 

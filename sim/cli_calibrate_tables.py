@@ -7,7 +7,6 @@ from typing import Any
 from sim import console
 
 KINDS = ("decode", "prefill", "chunk", "mixed")
-BATCHES = (1, 4, 16, 64, 256)
 OUTSIDE = " *"
 
 
@@ -56,7 +55,7 @@ def show_profile(described: Mapping[str, Any]) -> None:
     _show_fit(described["fit"])
     _show_floor(described["over_floor"])
     for measured, errors in described["roofline_errors"].items():
-        _show_errors(f"The roofline of the device against the points of {measured}", errors)
+        show_errors(f"The roofline of the device against the points of {measured}", errors)
     _show_widths(described["widths_pct"])
     if described["misses"]:
         console.show_table(
@@ -74,59 +73,6 @@ def show_profile(described: Mapping[str, Any]) -> None:
         )
     console.show(*_problems(described["not_run"]))
     console.show(*(f"Caveat: {caveat}" for caveat in described["caveats"]))
-
-
-def show_differences(found: Mapping[str, Any]) -> None:
-    """Print what `calibrate.differences.differences` found."""
-    p, q = found["p"], found["q"]
-    console.show_table(
-        f"{p} and {q}",
-        ["", p, q],
-        [
-            [name.replace("_", " "), _plainly(values["p"]), _plainly(values["q"])]
-            for name, values in found["facts"].items()
-        ],
-    )
-    for title, rows, sizes in (
-        ("Decode steps", found["decode"], {"batch": "batch", "context_tokens": "context of each"}),
-        ("Prefill of one prompt", found["prefill"], {"tokens": "prompt tokens"}),
-    ):
-        if not rows:
-            console.show(f"{title}: there is no size that both profiles cover.")
-            continue
-        console.show_table(
-            title,
-            [*sizes.values(), f"{p} [ms]", f"{q} [ms]", "second/first"],
-            [
-                [
-                    *(f"{row[size]:,}" for size in sizes),
-                    console.number(row["p_s"] * 1e3),
-                    console.number(row["q_s"] * 1e3),
-                    console.number(row["ratio"]),
-                ]
-                for row in rows
-                if row.get("batch", BATCHES[0]) in BATCHES
-            ],
-        )
-    for cost, points, errors in (
-        (q, p, found["errors"]["q_against_p"]),
-        (p, q, found["errors"]["p_against_q"]),
-    ):
-        if errors:
-            _show_errors(f"The cost of {cost} against the points of {points}", errors)
-    if found["remeasured"]:
-        console.show_table(
-            f"The same steps as measured, {q} over {p}",
-            ["steps", "points", "median", "lowest", "highest"],
-            [
-                [
-                    kind,
-                    f"{row['points']:,}",
-                    *(console.number(row[key]) for key in ("median", "low", "high")),
-                ]
-                for kind, row in found["remeasured"].items()
-            ],
-        )
 
 
 def step_words(step: Mapping[str, Any]) -> str:
@@ -248,7 +194,8 @@ def _show_fit(fit: Mapping[str, Any]) -> None:
         )
 
 
-def _show_errors(title: str, errors: Mapping[str, Mapping[str, float]]) -> None:
+def show_errors(title: str, errors: Mapping[str, Mapping[str, float]]) -> None:
+    """Print what `calibrate.evidence.errors_by_kind` found."""
     console.show_table(
         title,
         ["steps", "points", "mean [%]", "95th percentile [%]", "largest [%]", "bias [%]"],
@@ -314,11 +261,3 @@ def _problems(not_run: Sequence[Mapping[str, Any]]) -> list[str]:
 def _size(step: Mapping[str, Any]) -> int:
     held = step["batch"] * step["context_tokens"] + step["past_tokens"] + step["prompt_tokens"]
     return int(held)
-
-
-def _plainly(value: object) -> str:
-    if value is None or value == "":
-        return console.MISSING
-    if isinstance(value, float):
-        return f"{value:g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
