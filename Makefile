@@ -1,4 +1,4 @@
-# make demo | test | lint | bench: each makes the virtual environment it needs.
+# make demo | test | test-torch | lint | bench: each makes the virtual environment it needs.
 # Needs only Python 3.11 to 3.13, make and git. Another Python: make test PYTHON=python3.12
 
 PYTHON ?= python3
@@ -7,19 +7,23 @@ PYTEST_ARGS ?= -n auto
 
 APP := $(ENVS)/.venv
 TEST := $(ENVS)/.venv-test
+TORCH := $(ENVS)/.venv-torch
 LINT := $(ENVS)/.venv-lint
+# The measuring is tested on the CPU: another build of PyTorch, make test-torch TORCH_SPEC=torch
+TORCH_SPEC ?= torch==2.13.0
 FIGURE := out/saber-compare.png
 
-.PHONY: help demo test lint bench format clean python
+.PHONY: help demo test test-torch lint bench format clean python
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    compare SABER with ten static batch sizes; writes $(FIGURE)"
-	@echo "make test    run the tests"
-	@echo "make lint    ruff, mypy --strict, import-linter"
-	@echo "make bench   measure the simulator's speed"
-	@echo "make format  let ruff format the code"
-	@echo "make clean   remove the virtual environments and what was built"
+	@echo "make demo        compare SABER with ten static batch sizes; writes $(FIGURE)"
+	@echo "make test        run the tests"
+	@echo "make test-torch  run the tests of the measuring modules, with PyTorch (a large download)"
+	@echo "make lint        ruff, mypy --strict, import-linter"
+	@echo "make bench       measure the simulator's speed"
+	@echo "make format      let ruff format the code"
+	@echo "make clean       remove the virtual environments and what was built"
 
 demo: $(APP)/.done
 	$(APP)/bin/saber compare --figure $(FIGURE)
@@ -27,6 +31,10 @@ demo: $(APP)/.done
 
 test: $(TEST)/.done
 	$(TEST)/bin/python -m pytest $(PYTEST_ARGS)
+
+# One after the other: these tests take times, and neighbours would be measured with them.
+test-torch: $(TORCH)/.done
+	$(TORCH)/bin/python -m pytest -p no:xdist tests/with_torch
 
 lint: $(LINT)/.done
 	$(LINT)/bin/ruff check
@@ -42,7 +50,7 @@ format: $(LINT)/.done
 	$(LINT)/bin/ruff format
 
 clean:
-	rm -rf $(APP) $(TEST) $(LINT) build dist out *.egg-info
+	rm -rf $(APP) $(TEST) $(TORCH) $(LINT) build dist out *.egg-info
 
 # A stamp, so that a second call installs nothing unless the dependencies changed.
 $(APP)/.done: EXTRAS :=
@@ -51,6 +59,14 @@ $(LINT)/.done: EXTRAS := [lint]
 $(APP)/.done $(TEST)/.done $(LINT)/.done: pyproject.toml | python
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -qq --disable-pip-version-check --editable '.$(EXTRAS)'
+	@touch $@
+
+# In two steps, because measuring must work with no more than torch, numpy and scipy.
+$(TORCH)/.done: pyproject.toml | python
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -qq --disable-pip-version-check '$(TORCH_SPEC)' numpy scipy
+	$(@D)/bin/python -m calibrate --model tiny --device cpu --quick --out $(@D)/offline.json
+	$(@D)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[test-gpu]'
 	@touch $@
 
 python:

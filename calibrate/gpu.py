@@ -28,8 +28,13 @@ if TYPE_CHECKING:
     from calibrate.profile import Profile
 
 DEVICES = ("cuda", "cpu")
-FULL_EFFORT = Effort(rounds=3, visit_s=0.3)
-QUICK_EFFORT = Effort(rounds=3, visit_s=0.1)
+# Rounds are cheap on a cpu, where no graph is captured, and it is disturbed more often.
+EFFORTS = {
+    ("cuda", False): Effort(rounds=3, least=5, most=50, visit_s=0.3),
+    ("cuda", True): Effort(rounds=3, least=5, most=30, visit_s=0.1),
+    ("cpu", False): Effort(rounds=7, least=3, most=30, visit_s=0.1),
+    ("cpu", True): Effort(rounds=5, least=3, most=20, visit_s=0.04),
+}
 # The step whose activations must fit beside the KV cache: the engine's default token budget, with
 # as many sequences as it runs at most.
 LARGEST = {"cuda": Step(256, 1, 1792), "cpu": Step(16, 1, 240)}
@@ -204,7 +209,7 @@ def calibrate_gpu(
     dtype = options.dtype or ("fp32" if options.device == "cpu" else "bf16")
     open_bench = open_bench or _torch_bench()
     axes = axes_for(options.device, quick=options.quick)
-    effort = QUICK_EFFORT if options.quick else FULL_EFFORT
+    effort = EFFORTS[options.device, options.quick]
     steps = grid(axes, model.max_context_tokens)
     task = {
         "model": model.to_dict(dtype),

@@ -70,11 +70,11 @@ class Bench(Protocol):
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is spent on a step in one round.
+    """How much is spent on a step in a round.
 
-    It is repeated until the standard error of its median is about `precision` of it, but at least
-    `least` and at most `most` times, and no longer than `visit_s` seconds once it has the least
-    (ten times that in any case).
+    In its first round it is repeated until the standard error of its median is about `precision`
+    of it, but at least `least` and at most `most` times, and no longer than `visit_s` seconds once
+    it has the least (ten times that in any case); in the others as often as in the first.
     """
 
     rounds: int = 3
@@ -134,8 +134,12 @@ def _visit(bench: Bench, step: Step, round_number: int, kept: Partial, effort: E
     if kept.too_large(step):
         kept.keep_problem(step, f"{OUT_OF_MEMORY}: a smaller step did not fit")
         return
+    earlier = next(iter(kept.samples_by_round(step).values()), ())
     try:
-        samples_s = repeat(bench.prepare(step), effort)
+        run = bench.prepare(step)
+        # As often in every round: a disturbed one, which would ask for more, must not outvote the
+        # others in the median.
+        samples_s = run(len(earlier)) if earlier else repeat(run, effort)
     except OutOfMemory as error:
         detail = " ".join(str(error).split())
         kept.keep_problem(step, f"{OUT_OF_MEMORY}: {detail}" if detail else OUT_OF_MEMORY)

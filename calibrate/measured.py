@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calibrate.fit import fit_cost
+from calibrate.fit import fit_cost, fit_warnings
 from calibrate.kv import available_memory_bytes, kv_tokens
 from calibrate.measure import Memory, drift
 from calibrate.profile import Profile
@@ -73,7 +73,12 @@ def measured_profile(
             "launch_s": hardware.launch_s,
         },
         software=kept.facts["software"],
-        provenance=_provenance(options, steps, kept, timed, fit.held_out_rows),
+        provenance={
+            **_provenance(options, steps, kept, timed),
+            "held_out_rows": fit.held_out_rows,
+            "held_out": "errors of a fit to the other rows; the coefficients are of a fit to all",
+            "warnings": fit_warnings(fit),
+        },
         sources=_sources(options),
         discipline="chunked",
         kv_tokens=capacity,
@@ -131,7 +136,6 @@ def _provenance(
     steps: Sequence[Step],
     kept: Partial,
     timed: Sequence[Measurement],
-    held_out_rows: object,
 ) -> dict[str, Any]:
     slower = drift(kept, steps)
     return {
@@ -139,8 +143,6 @@ def _provenance(
         "weights": "random: time depends on shapes, not on values",
         "grid": f"{len(timed)} of {len(steps)} steps measured",
         "drift": None if slower is None else round(slower, 4),
-        "held_out_rows": held_out_rows,
-        "held_out": "errors of a fit to the other rows; the coefficients are of a fit to all",
         "seed": options.seed,
     }
 

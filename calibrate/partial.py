@@ -55,9 +55,9 @@ class Partial:
             self._append({"version": VERSION, "task": dict(task)})
 
     def close(self, *, remove: bool) -> None:
-        """Close the file; remove it where everything in it has become a profile."""
+        """Close the file; remove it where all in it has become a profile, or nothing is in it."""
         self._file.close()
-        if remove:
+        if remove or not (self._samples or self._problems):
             self.path.unlink(missing_ok=True)
 
     def keep_fact(self, name: str, value: Mapping[str, Any]) -> None:

@@ -1,10 +1,12 @@
-"""`saber calibrate`: look at profiles and fit SABER's speed estimator."""
+"""`saber calibrate`: measure hardware, look at profiles, fit SABER's speed estimator."""
 
 import typer
 
+from sim.cli_calibrate_gpu import gpu
 from sim.cli_calibrate_show import show
 from sim.cli_calibrate_speed import speed
 
-app = typer.Typer(help="Look at profiles and fit SABER's speed estimator.")
+app = typer.Typer(help="Measure hardware, look at profiles, fit SABER's speed estimator.")
+app.command()(gpu)
 app.command()(show)
 app.command()(speed)

@@ -121,7 +121,7 @@ def test_an_interruption_loses_nothing(options):
 
     second = CostBench(noise=0.02, seed=1)
     resumed = calibrated(replace(options, resume=True), second).profile
-    assert len(second.calls) == 3 * STEPS - 59
+    assert len(second.calls) == 5 * STEPS - 59
     whole = calibrated(replace(options, out=options.out.with_name("w.json")), CostBench()).profile
     assert [p.step for p in raw_points(resumed.raw)] == [p.step for p in raw_points(whole.raw)]
     assert resumed.cost.decode_s(8, 512) == pytest.approx(whole.cost.decode_s(8, 512), rel=0.05)
@@ -137,7 +137,7 @@ def test_a_budget_gives_a_profile_of_what_there_is_and_can_be_continued(options,
     rest = CostBench()
     full = calibrated(replace(options, resume=True), rest)
     assert full.complete
-    assert len(rest.calls) == 3 * STEPS - 40
+    assert len(rest.calls) == 5 * STEPS - 40
 
 
 def test_too_little_for_a_fit_keeps_what_was_measured(options, monkeypatch):

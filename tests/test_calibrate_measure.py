@@ -105,6 +105,20 @@ def test_out_of_memory_while_it_runs_counts_as_well(kept):
     assert kept.measurements(STEPS)[0].problem == "out of memory: late"
 
 
+def test_a_disturbed_round_counts_no_more_than_the_others(kept):
+    class Disturbed(CostBench):
+        def prepare(self, step):
+            run = super().prepare(step)
+            if self.calls.count(step) != 2:
+                return run
+            return lambda n: list(self.rng.uniform(2, 9, n) * run(1)[0])
+
+    run(Disturbed(), kept, steps=STEPS[:5])
+    for step, m in zip(STEPS, kept.measurements(STEPS[:5]), strict=False):
+        assert len({len(samples) for samples in kept.samples_by_round(step).values()}) == 1
+        assert m.median_s == pytest.approx(predict_s(COST, step))
+
+
 def test_steady_steps_need_few_repeats_and_noisy_ones_more():
     assert len(repeat(lambda n: [0.001] * n, Effort(least=5, most=50))) < 10
     rng = np.random.default_rng(0)

@@ -82,8 +82,17 @@ def test_an_earlier_run_is_never_overwritten(tmp_path):
 
 def test_resuming_from_nothing_begins(tmp_path):
     kept = Partial(tmp_path / "p", TASK, resume=True)
+    kept.keep_samples(ONE, 0, [0.5])
     kept.close(remove=False)
-    assert json.loads((tmp_path / "p").read_text())["task"]["device"] == "cpu"
+    first, _ = (tmp_path / "p").read_text().splitlines()
+    assert json.loads(first)["task"]["device"] == "cpu"
+
+
+def test_a_file_without_a_measurement_is_not_left_behind(tmp_path):
+    kept = Partial(tmp_path / "p", TASK, resume=False)
+    kept.keep_fact("device", {"name": "d"})
+    kept.close(remove=False)
+    assert not (tmp_path / "p").exists()
 
 
 def test_measurements_of_another_task_are_refused(tmp_path):
