@@ -6,10 +6,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from bench_cases import CostBench
 
+from calibrate import bundled_profiles, load_profile
+from calibrate.__main__ import main as measure
 from sim.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +31,7 @@ def test_every_command_of_the_tool_has_an_example():
     text = "".join(COMMANDS)
     for command in (
         *("compare", "run", "trace generate", "trace describe", "trace convert"),
-        *("calibrate show", "calibrate speed"),
+        *("calibrate gpu", "calibrate show", "calibrate speed"),
     ):
         assert f"saber {command} " in text
 
@@ -37,13 +41,36 @@ def test_commands_run_as_written(block, tmp_path, monkeypatch, capsys):
     shutil.copytree(ROOT / "notebooks" / "examples", tmp_path / "notebooks" / "examples")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
+    # Measuring itself needs PyTorch, and one line a GPU; all around it runs as written.
+    monkeypatch.setattr("calibrate.gpu._torch_bench", lambda: lambda *_: CostBench())
     for line in block.splitlines():
         program, *words = shlex.split(line)
         if program == "cd":
             monkeypatch.chdir(words[0])
+        elif program == "pip":
+            extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+            assert words == ["install", ".[gpu]"]
+            assert "gpu" in extras["optional-dependencies"]
+        elif program == "python":
+            assert words[:2] == ["-m", "calibrate"]
+            assert measure(words[2:]) == 0, capsys.readouterr().err
         else:
             assert program == "saber"
             assert main(words) == 0, capsys.readouterr().err
+
+
+def test_the_table_of_profiles_is_the_list_of_bundled_ones():
+    rows = re.findall(r"^\| `(\S+)` \|(.*)\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert sorted(name for name, _ in rows) == sorted(bundled_profiles())
+    for name, row in rows:
+        profile = load_profile(name)
+        model, device, method, date, error = (cell.strip() for cell in row.split("|"))
+        assert model.lower() == profile.model["name"].lower()
+        assert device == profile.device["name"] or profile.device["name"] is None
+        assert profile.method == "published-fit" or method == profile.method
+        assert date == profile.date
+        for region, held_out in profile.fit.get("held_out", {}).items():
+            assert f"{region} {held_out.mape:.1f} %" in error
 
 
 @pytest.mark.parametrize("block", PYTHON)
