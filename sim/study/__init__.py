@@ -1,0 +1,1 @@
+"""The SABER study again: its cells simulated, its figures drawn, its numbers beside ours."""
