@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from calibrate.torch_model import Inputs
     from calibrate.work import Hardware
 
-# Repeats of a step take turns on so many sets of token ids, and of caches as long as these are
-# not themselves larger than what a device keeps close: then a repeat finds nothing left of them.
-SETS = 3
+# More than most devices keep close: what has read so much finds nothing left of what came before.
 CLOSE_BYTES = 2**28
+# Of a model smaller than that, repeats take turns on so many sets of token ids, and of caches
+# where these are small as well. A larger one flushes them itself: one set, captured once, will do.
+SETS = 3
 # Of the available memory, what a step on a cpu may take: nothing else should be swapped out.
 SHARE = 0.9
 
@@ -175,7 +176,8 @@ class TorchBench:
         """Return the sets of inputs that the repeats take turns on."""
         arch, dtype, device = self._arch, self._torch_dtype, self._device
         elements = kv_elements(arch, step)
-        caches = min(SETS, 1 + CLOSE_BYTES // (elements * dtype.itemsize))
+        sets = SETS if arch.weight_bytes(self._dtype) < CLOSE_BYTES else 1
+        caches = min(sets, 1 + CLOSE_BYTES // (elements * dtype.itemsize))
         kv_bytes = caches * elements * dtype.itemsize
         self._require(kv_bytes + self._activations(step))
         kv = torch.empty(caches, elements, device=device, dtype=dtype)
@@ -185,7 +187,7 @@ class TorchBench:
         for part in kv.view(-1).split(few):
             part.copy_(block[: part.numel()])
         tokens = torch.randint(
-            arch.vocab, (SETS, step.tokens), generator=self._generator, device=device
+            arch.vocab, (sets, step.tokens), generator=self._generator, device=device
         )
         return [make_inputs(arch, step, ids, kv[i % caches]) for i, ids in enumerate(tokens)]
 

@@ -26,15 +26,11 @@ if TYPE_CHECKING:
     from calibrate.torch_weights import Affine, Layer, Weights
 
 TEMPERATURE = 0.8
-# The flash kernel first, whatever PyTorch would choose: it spreads the long context of a few
-# decodes over the whole device, and it alone takes grouped heads and a past without a mask in
-# memory. One kernel for all is also what engines have: prompts and chunks then cost alike.
-ATTENTION = (
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.MATH,
-)
+# The flash kernel wherever it runs, then the next one, in PyTorch's own order: it spreads the long
+# context of a few decodes over the whole device, and it alone takes grouped heads and a past
+# without a mask in memory. cuDNN's, which PyTorch may prefer for whole prompts, is left out: the
+# times of prompts and of chunks are one table, and one kernel for all is what engines have.
+ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ class Transformer:
     def logits(self, inputs: Inputs) -> torch.Tensor:
         """Run one step up to the logits, (batch [+ 1 with a prompt], vocab)."""
         weights, batch = self.weights, inputs.step.batch
-        with sdpa_kernel(list(ATTENTION), set_priority=True):
+        with sdpa_kernel(ATTENTION):
             x = F.embedding(inputs.tokens, weights.embedding)
             for layer, decode_kv, prompt_kv in zip(
                 weights.layers, inputs.decode_kv, inputs.prompt_kv, strict=True
@@ -234,7 +230,7 @@ def attention_kernel(
     heads, queries = (arch.kv_heads, group) if decode else (arch.heads, 16)
     query = torch.empty(1, heads, queries, arch.head_dim, device=device, dtype=dtype)
     key = torch.empty(1, arch.kv_heads, 16, arch.head_dim, device=device, dtype=dtype)
-    with sdpa_kernel(list(ATTENTION), set_priority=True):
+    with sdpa_kernel(ATTENTION):
         choice = torch._fused_sdp_choice(
             query, key, key, is_causal=not decode, enable_gqa=heads != arch.kv_heads
         )

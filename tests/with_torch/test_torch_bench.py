@@ -1,9 +1,12 @@
 """The bench times what it says, on inputs that change, and says when memory is out."""
 
+import contextlib
+import gc
 import json
 import pkgutil
 import subprocess
 import sys
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -85,10 +88,19 @@ def test_repeats_take_turns_on_inputs_that_differ(seen):
 
 
 def test_caches_too_large_to_stay_close_are_not_multiplied(seen, monkeypatch):
-    monkeypatch.setattr(torch_bench, "CLOSE_BYTES", 1)
-    TorchBench(TINY, "cpu", "fp32").prepare(Step(4, 16))(SETS)
+    close_bytes = 10**7  # more than the weights, less than the caches
+    assert TINY.weight_bytes("fp32") < close_bytes < 4 * kv_elements(TINY, Step(64, 1024))
+    monkeypatch.setattr(torch_bench, "CLOSE_BYTES", close_bytes)
+    TorchBench(TINY, "cpu", "fp32").prepare(Step(64, 1024))(SETS)
     assert len({inputs.decode_kv.data_ptr() for inputs in seen}) == 1
     assert len({inputs.tokens.data_ptr() for inputs in seen}) == SETS
+
+
+def test_weights_too_large_to_stay_close_flush_what_a_step_read(seen, monkeypatch):
+    monkeypatch.setattr(torch_bench, "CLOSE_BYTES", TINY.weight_bytes("fp32"))
+    TorchBench(TINY, "cpu", "fp32").prepare(Step(4, 16))(5)
+    assert len(seen) == 6  # and the warm-up
+    assert len({inputs.tokens.data_ptr() for inputs in seen}) == 1
 
 
 def test_caches_hold_random_numbers_to_their_last_token(seen):
@@ -149,6 +161,24 @@ def test_memory_that_ends_in_the_middle_leaves_the_bench_usable(bench):
     with pytest.raises(OutOfMemory):
         bench.prepare(Step(10**6, 10**6))
     assert bench.prepare(Step(2, 8))(1)
+
+
+def test_a_step_that_did_not_fit_keeps_none_of_its_memory(monkeypatch):
+    caches = []
+
+    def full(self, inputs, generator=None):
+        caches.append(weakref.ref(inputs.decode_kv))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Transformer, "step", full)
+    bench = TorchBench(TINY, "cpu", "fp32")
+    gc.disable()  # a collection takes longer than many a step, so the next one cannot wait for it
+    try:
+        with contextlib.suppress(OutOfMemory):
+            bench.prepare(Step(2, 8))
+        assert [cache() for cache in caches] == [None]
+    finally:
+        gc.enable()
 
 
 def test_weights_larger_than_the_memory_are_a_mistake_to_report(monkeypatch):
