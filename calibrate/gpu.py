@@ -32,8 +32,8 @@ DEVICES = ("cuda", "cpu")
 EFFORTS = {
     ("cuda", False): Effort(rounds=3, least=5, most=50, visit_s=0.3),
     ("cuda", True): Effort(rounds=3, least=5, most=30, visit_s=0.1),
-    ("cpu", False): Effort(rounds=7, least=3, most=30, visit_s=0.1),
-    ("cpu", True): Effort(rounds=5, least=3, most=20, visit_s=0.04),
+    ("cpu", False): Effort(rounds=7, least=4, most=30, visit_s=0.1),
+    ("cpu", True): Effort(rounds=5, least=4, most=20, visit_s=0.04),
 }
 # The step whose activations must fit beside the KV cache: the engine's default token budget, with
 # as many sequences as it runs at most.

@@ -159,7 +159,8 @@ def repeat(run: Callable[[int], Sequence[float]], effort: Effort) -> list[float]
             error = 0.49 * (high - low) / len(samples_s) ** 0.5
             if error <= effort.precision * median or sum(samples_s) >= effort.visit_s:
                 break
-        samples_s += run(min(len(samples_s), effort.most - len(samples_s)))
+        goal = effort.least if len(samples_s) < effort.least else effort.most
+        samples_s += run(min(len(samples_s), goal - len(samples_s)))
     return samples_s
 
 
