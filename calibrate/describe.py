@@ -34,7 +34,7 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         `speed_points`, how many there are; `caveats`; `provenance`, `sources`, `intervals` and
         `raw` as in the file; `widths_pct` of the intervals, see `calibrate.bounds`; of the raw
         points `over_floor`, the largest `misses` of the cost and those `not_run`, see
-        `calibrate.evidence`; `roofline_error`, by the name of a measured profile how far the
+        `calibrate.evidence`; `roofline_errors`, by the name of a measured profile how far the
         roofline of its device and model is from it, see `calibrate.twins`.
 
     Raises
@@ -76,7 +76,7 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         "over_floor": over_floor(points),
         "misses": misses(profile.cost, points, MISSES),
         "not_run": not_run(points),
-        "roofline_error": roofline_errors(profile),
+        "roofline_errors": roofline_errors(profile),
         "widths_pct": widths_pct(profile),
         "intervals": {
             table: [list(pair) for pair in pairs] for table, pairs in profile.intervals.items()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calibrate.predict import predict_s
+from calibrate.predict import errors_pct, predict_s
+from calibrate.quality import FitError
 from calibrate.schema import ProfileError
 from calibrate.steps import KINDS, raw_points
 
@@ -53,20 +54,13 @@ def errors_by_kind(cost: StepCost, points: Sequence[RawPoint]) -> dict[str, dict
         the mean error with its sign (over 0 where the cost is slower), in percent of what was
         measured. Engine overhead is left out of the cost.
     """
-    kernels = bare(cost)
-    found: dict[str, list[float]] = {}
-    for step, median_s in timed(points):
-        found.setdefault(step.kind, []).append((predict_s(kernels, step) / median_s - 1) * 100)
     return {
         kind: {
-            "points": len(found[kind]),
-            "mape": float(np.mean(np.abs(found[kind]))),
-            "p95": float(np.quantile(np.abs(found[kind]), 0.95)),
-            "max": float(np.max(np.abs(found[kind]))),
-            "bias": float(np.mean(found[kind])),
+            "points": len(errors),
+            **asdict(FitError.of(np.abs(errors))),
+            "bias": float(np.mean(errors)),
         }
-        for kind in KINDS
-        if kind in found
+        for kind, errors in errors_pct(bare(cost), timed(points)).items()
     }
 
 

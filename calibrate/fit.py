@@ -9,11 +9,10 @@ import numpy as np
 
 from calibrate.fitdesign import design
 from calibrate.holdout import held_out_rows, is_held_out
-from calibrate.predict import predict_s
+from calibrate.predict import errors_pct
 from calibrate.quality import (
     DECODE_CONTEXT,
     DECODE_STEP,
-    FIT_REGIONS,
     HELD_OUT_LIMIT_PCT,
     INTERVAL_LEVEL_PCT,
     PREFILL_ATTENTION,
@@ -194,14 +193,8 @@ def _held_out(timed: Sequence[Measurement]) -> tuple[dict[str, FitError], Rows]:
 
 def _errors(cost: StepCost, timed: Sequence[Measurement]) -> dict[str, FitError]:
     """Return by region how far `cost` is from the medians, in percent of them."""
-    errors = {}
-    for region in FIT_REGIONS:
-        inside = [m for m in timed if m.step.kind == region]
-        if inside:
-            errors[region] = FitError.of(
-                [abs(predict_s(cost, m.step) / m.median_s - 1) * 100 for m in inside]
-            )
-    return errors
+    found = errors_pct(cost, [(m.step, m.median_s) for m in timed])
+    return {region: FitError.of(np.abs(errors)) for region, errors in found.items()}
 
 
 def _intervals(

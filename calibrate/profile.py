@@ -92,8 +92,8 @@ class Profile:
     sources : mapping of str to str
         For a number (by its place in the file, as "cost.decode.step_s") where it came from.
     fit : mapping
-        `fit["held_out" | "in_sample"][region]` is a `FitError`; regions are
-        `calibrate.quality.FIT_REGIONS`.
+        `fit["held_out" | "in_sample"][region]` is a `FitError`; regions are the kinds of steps,
+        `calibrate.steps.KINDS`.
     intervals : mapping
         `intervals["cost.decode.step_s"]`, and so on for the other tables of the cost, has a 95 %
         interval (low, high) for each number of that table; may be empty.

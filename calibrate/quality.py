@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calibrate.schema import ProfileError, block, number, sequence, wrong
+from calibrate.steps import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from numpy.typing import NDArray
 
     from calibrate.steptime import StepCost
 
-FIT_REGIONS = ("decode", "prefill", "chunk", "mixed")
 HELD_OUT_LIMIT_PCT = 5.0
 INTERVAL_LEVEL_PCT = 95
 DECODE_STEP = "cost.decode.step_s"
@@ -35,9 +35,11 @@ class FitError:
     max: float
 
     @classmethod
-    def of(cls, off_pct: Sequence[float]) -> FitError:
+    def of(cls, off_pct: NDArray[np.float64]) -> FitError:
         """Return the mean, 95th percentile and largest of absolute errors in percent."""
-        return cls(float(np.mean(off_pct)), float(np.quantile(off_pct, 0.95)), max(off_pct))
+        return cls(
+            float(np.mean(off_pct)), float(np.quantile(off_pct, 0.95)), float(np.max(off_pct))
+        )
 
 
 def coefficients(cost: StepCost) -> dict[str, tuple[float, ...]]:
@@ -64,7 +66,7 @@ def read_fit(data: object) -> dict[str, dict[str, FitError]]:
     for sample, regions in block("fit", data, optional=("held_out", "in_sample")).items():
         path = f"fit.{sample}"
         result[sample] = {}
-        for region, errors in block(path, regions, optional=FIT_REGIONS).items():
+        for region, errors in block(path, regions, optional=KINDS).items():
             here = f"{path}.{region}"
             values = block(here, errors, required=keys)
             numbers = (number(f"{here}.{key}", values[key], at_least=0) for key in keys)

@@ -111,10 +111,8 @@ def _outline(profile: "Profile") -> dict[str, Any]:
 def _document(profiles: "Sequence[Profile]") -> dict[str, Any]:
     if len(profiles) == 1:
         from calibrate.describe import describe_profile
-        from calibrate.twins import roofline_errors
 
-        [profile] = profiles
-        return {**describe_profile(profile), "roofline_errors": roofline_errors(profile)}
+        return describe_profile(*profiles)
     from calibrate.differences import differences
 
     return differences(*profiles)

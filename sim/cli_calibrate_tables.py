@@ -48,7 +48,7 @@ def _shortly(row: Mapping[str, Any]) -> str:
 
 
 def show_profile(described: Mapping[str, Any]) -> None:
-    """Print what `calibrate.describe.describe_profile` and `calibrate.twins` found."""
+    """Print what `calibrate.describe.describe_profile` found."""
     _show_facts(described)
     _show_decode(described["decode"])
     _show_prefill(described["prefill"])

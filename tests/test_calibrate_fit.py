@@ -12,9 +12,9 @@ from calibrate.fit import Fit, fit_cost, fit_warnings
 from calibrate.fitdesign import design
 from calibrate.holdout import held_out_rows, is_held_out
 from calibrate.predict import predict_s
-from calibrate.quality import FIT_REGIONS, FitError, checked_intervals, coefficients
+from calibrate.quality import FitError, checked_intervals, coefficients
 from calibrate.schema import ProfileError
-from calibrate.steps import Measurement, Step
+from calibrate.steps import KINDS, Measurement, Step
 from calibrate.steptime import StepCost
 
 
@@ -31,13 +31,13 @@ def test_exact_times_give_back_the_cost_that_made_them():
     found = fit(measured(CURVED, repeats=3))
     for table, numbers in coefficients(CURVED).items():
         assert coefficients(found.cost)[table] == pytest.approx(numbers, rel=1e-6)
-    assert found.in_sample.keys() == set(FIT_REGIONS)
+    assert found.in_sample.keys() == set(KINDS)
     assert all(error.max < 1e-6 for error in found.in_sample.values())
 
 
 def test_exact_times_on_straight_lines_are_foretold_exactly():
     found = fit(measured(STRAIGHT, repeats=3))
-    assert found.held_out.keys() == found.held_out_rows.keys() == set(FIT_REGIONS)
+    assert found.held_out.keys() == found.held_out_rows.keys() == set(KINDS)
     assert all(error.max < 1e-6 for error in found.held_out.values())
 
 
@@ -59,7 +59,7 @@ def test_where_the_cost_bends_in_a_row_held_out_its_error_says_so():
 def test_the_errors_are_those_of_the_cost_that_is_returned():
     points = measured(CURVED, noise=0.05)
     found = fit(points)
-    for region in FIT_REGIONS:
+    for region in KINDS:
         off = [off_pct(found.cost, m) for m in points if m.step.kind == region]
         assert found.in_sample[region] == FitError(
             mape=pytest.approx(np.mean(off)),
@@ -81,7 +81,7 @@ def test_what_is_held_out_is_foretold_from_the_rest_alone(factor):
     assert found.held_out_rows == rows
     rest = fit([m for m in points if not is_held_out(m.step, rows)])
     held = [m for m in points if is_held_out(m.step, rows)]
-    for region in FIT_REGIONS:
+    for region in KINDS:
         off = [off_pct(rest.cost, m) for m in held if m.step.kind == region]
         assert found.held_out[region].mape == pytest.approx(np.mean(off))
         assert found.held_out[region].max == pytest.approx(max(off))
@@ -95,7 +95,7 @@ def test_the_cost_returned_knows_the_rows_that_were_held_out():
 
 def test_regions_with_too_few_rows_have_no_held_out_error():
     found = fit(measured(CURVED, (*DECODES, *PREFILLS, *CHUNKS[:2], MIXED[0])))
-    assert found.in_sample.keys() == set(FIT_REGIONS)
+    assert found.in_sample.keys() == set(KINDS)
     assert found.held_out.keys() == found.held_out_rows.keys() == {"decode", "prefill"}
     assert "mixed" not in fit(measured(CURVED, (*DECODES, *PREFILLS, *CHUNKS))).in_sample
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from calibrate import Profile, ProfileError, bundled_profiles, load_profile
 from calibrate.profile import DISCIPLINES, METHODS, FitError
-from calibrate.quality import FIT_REGIONS, coefficients
+from calibrate.quality import coefficients
 from calibrate.schema import json_text
+from calibrate.steps import KINDS
 from calibrate.steptime import PiecewiseLinear, StepCost
 
 PAPER = "paper-qwen2.5-coder-3b"
@@ -328,7 +329,7 @@ profiles = st.builds(
     sources=st.dictionaries(st.text(), texts),
     fit=st.dictionaries(
         st.sampled_from(["held_out", "in_sample"]),
-        st.dictionaries(st.sampled_from(FIT_REGIONS), errors),
+        st.dictionaries(st.sampled_from(KINDS), errors),
     ),
     raw=st.lists(free, max_size=3).map(tuple),
 )

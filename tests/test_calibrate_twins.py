@@ -87,11 +87,11 @@ def test_twins_are_measured_on_the_same_device_with_the_same_model():
 
 def test_a_profile_is_described_with_the_error_of_its_roofline(monkeypatch):
     twin = measured("twin")
-    assert describe_profile(twin)["roofline_error"] == {"twin": roofline_error(twin)}
-    assert describe_profile(load_profile("paper-qwen2.5-coder-3b"))["roofline_error"] == {}
+    assert describe_profile(twin)["roofline_errors"] == {"twin": roofline_error(twin)}
+    assert describe_profile(load_profile("paper-qwen2.5-coder-3b"))["roofline_errors"] == {}
     monkeypatch.setattr("calibrate.twins.bundled_profiles", lambda: ("twin", "other"))
     bundled = {"twin": twin, "other": measured("other", device={"name": "l4"})}
     monkeypatch.setattr("calibrate.twins.load_profile", bundled.__getitem__)
     roofline = roofline_profile(MODEL, H100)
     assert roofline_errors(roofline) == {"twin": roofline_error(twin)}
-    assert describe_profile(roofline)["roofline_error"] == {"twin": roofline_error(twin)}
+    assert describe_profile(roofline)["roofline_errors"] == {"twin": roofline_error(twin)}
