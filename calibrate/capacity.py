@@ -15,15 +15,14 @@ if TYPE_CHECKING:
 def with_utilization(profile: Profile, utilization: float) -> Profile:
     """Return the profile with the KV capacity that a share of its devices' memory leaves.
 
-    (memory * utilization - weights - activation reserve) / bytes a token. Where the memory that
-    was free with the weights loaded is known, what that leaves counts if it is less: the driver
-    takes its part as well. An assumed capacity stays an assumed one.
+    `calibrate.kv.kv_tokens` of what the profile says. An assumed capacity stays an assumed one.
 
     Parameters
     ----------
     profile : Profile
-        With `memory_bytes`, and where known `count`, `activation_reserve_bytes` (of each) and
-        `free_bytes_with_weights`, in `device`; `weight_bytes` and `kv_bytes_per_token` in `model`.
+        With `memory_bytes`, and where known `count`, `activation_reserve_bytes` and
+        `free_bytes_with_weights`, all of each device, in `device`; `weight_bytes` and
+        `kv_bytes_per_token` in `model`.
     utilization : float
         Over 0, at most 1.
 
@@ -53,15 +52,14 @@ def with_utilization(profile: Profile, utilization: float) -> Profile:
         device.get("activation_reserve_bytes", 0),
         at_least=0,
     )
-    try:
-        tokens = kv_tokens(memory * count, utilization, weights, reserve, token)
-    except ProfileError as error:
-        raise ProfileError(f"{profile.name}: {error}") from None
     free = device.get("free_bytes_with_weights")
     if free is not None:
-        number(f"{profile.name}: device.free_bytes_with_weights", free, at_least=0)
-        left = int((free - reserve - (1 - utilization) * memory) // token)
-        tokens = min(tokens, left) if left > 0 else tokens
+        name = f"{profile.name}: device.free_bytes_with_weights"
+        free = count * number(name, free, at_least=0)
+    try:
+        tokens = kv_tokens(memory * count, utilization, weights, reserve, token, free)
+    except ProfileError as error:
+        raise ProfileError(f"{profile.name}: {error}") from None
     assumed = "assumed: " if profile.kv_source.startswith("assumed") else ""
     source = f"{assumed}{utilization:g} of the memory less weights and activations, for this run"
     return replace(profile, kv_tokens=tokens, kv_source=source)

@@ -14,8 +14,8 @@ import numpy as np
 
 from calibrate.architectures import DTYPE_BYTES, architecture, read_config
 from calibrate.grid import axes_for, grid
-from calibrate.measure import Effort, measure
-from calibrate.measured import measured_profile
+from calibrate.measure import Effort, Memory, measure
+from calibrate.measured import kv_capacity, measured_profile
 from calibrate.partial import Partial
 from calibrate.schema import ProfileError, integer, number, one_of, text
 from calibrate.steps import Step
@@ -228,6 +228,8 @@ def calibrate_gpu(
         bench = open_bench(model, dtype, options)
         try:
             _keep_facts(bench, kept, LARGEST[options.device], reporter)
+            # Before minutes are spent: a model that leaves no room for a cache has no profile.
+            kv_capacity(options, model, dtype, Memory(**kept.facts["memory"]))
             reporter.say(f"timing {len(steps)} steps in {effort.rounds} rounds")
             complete = measure(
                 bench,

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from calibrate.architectures import Architecture
 
 MEMINFO = Path("/proc/meminfo")
+# The share of a device's memory that engines use unless they are told otherwise.
+DEFAULT_UTILIZATION = 0.9
 
 
 def kv_tokens(
@@ -21,8 +23,12 @@ def kv_tokens(
     weight_bytes: float,
     reserve_bytes: float,
     kv_bytes_per_token: float,
+    free_bytes: float | None = None,
 ) -> int:
     """Return (memory * utilization - weights - reserve) / bytes a token, rounded down.
+
+    Where the device said what it had left beside the weights, that less the share not to be used
+    stands for memory * utilization - weights if it is less: the driver takes its part as well.
 
     Parameters
     ----------
@@ -33,6 +39,8 @@ def kv_tokens(
     weight_bytes, reserve_bytes : float
         What the weights take, and what is kept free for activations.
     kv_bytes_per_token : float
+    free_bytes : float, optional
+        Of the device, with the weights loaded.
 
     Raises
     ------
@@ -45,14 +53,19 @@ def kv_tokens(
     number("kv_bytes_per_token", kv_bytes_per_token, above=0)
     if number("gpu_memory_utilization", utilization, above=0) > 1:
         raise wrong("gpu_memory_utilization", utilization, "a share of at most 1")
-    left = memory_bytes * utilization - weight_bytes - reserve_bytes
-    if left < kv_bytes_per_token:
+    left, measured = memory_bytes * utilization - weight_bytes, ""
+    if free_bytes is not None:
+        number("free_bytes", free_bytes, at_least=0)
+        left = min(left, free_bytes - (1 - utilization) * memory_bytes)
+        measured = f" ({free_bytes / 1e9:.1f} GB measured free beside them)"
+    if left - reserve_bytes < kv_bytes_per_token:
         raise ProfileError(
             f"{memory_bytes / 1e9:.1f} GB of memory x {utilization:g} leave no room for a KV cache "
-            f"beside {weight_bytes / 1e9:.1f} GB of weights and {reserve_bytes / 1e9:.1f} GB of "
-            "activations, expected a smaller model, more memory or more devices"
+            f"beside {weight_bytes / 1e9:.1f} GB of weights{measured} and "
+            f"{reserve_bytes / 1e9:.1f} GB of activations, expected a smaller model, more memory "
+            "or more devices"
         )
-    return int(left // kv_bytes_per_token)
+    return int((left - reserve_bytes) // kv_bytes_per_token)
 
 
 def activation_bytes(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calibrate.fit import fit_cost, fit_warnings
-from calibrate.kv import available_memory_bytes, kv_tokens
+from calibrate.kv import DEFAULT_UTILIZATION, kv_tokens
 from calibrate.measure import Memory, drift
 from calibrate.profile import Profile
 from calibrate.work import Hardware, floor_s
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from calibrate.partial import Partial
     from calibrate.steps import Measurement, Step
 
-DEFAULT_UTILIZATION = 0.9
 _FITTED = (
     "fitted to the raw points by non-negative least squares on relative errors; intervals from a "
     "bootstrap over the repeats"
@@ -56,7 +55,7 @@ def measured_profile(
         rng=np.random.default_rng(options.seed),
     )
     memory = Memory(**kept.facts["memory"])
-    capacity, kv_source = _capacity(options, model, dtype, memory)
+    capacity, kv_source = kv_capacity(options, model, dtype, memory)
     device = dict(kept.facts["device"])
     timed = [m for m in measurements if not m.problem]
     return Profile(
@@ -91,29 +90,32 @@ def measured_profile(
     )
 
 
-def _capacity(
+def kv_capacity(
     options: GpuOptions, model: Architecture, dtype: str, memory: Memory
 ) -> tuple[int, str]:
-    """Return the tokens the KV cache holds, and how that was found."""
+    """Return the tokens the KV cache holds, and how that was found.
+
+    Raises
+    ------
+    ProfileError
+        When not one token fits beside the weights.
+    """
     token_bytes = model.kv_bytes_per_token(dtype)
+    free, reserve = memory.free_bytes, memory.reserve_bytes
     if options.device == "cpu":
-        # The weights are loaded already, so what is available is what a cache could take.
-        half_bytes = available_memory_bytes() // 2
-        return half_bytes // token_bytes, (
-            f"half of the {half_bytes * 2 / 1e9:.1f} GB of memory that were available, over "
-            f"{token_bytes} bytes a token"
+        return free // 2 // token_bytes, (
+            f"half of the {free / 1e9:.1f} GB of memory that were available with the weights "
+            f"loaded, over {token_bytes} bytes a token"
         )
     share = options.gpu_memory_utilization or DEFAULT_UTILIZATION
     weights = model.weight_bytes(dtype)
-    capacity = kv_tokens(memory.total_bytes, share, weights, memory.reserve_bytes, token_bytes)
-    # What the device itself says was left: the driver's and PyTorch's own share is in it.
-    left = memory.free_bytes - memory.reserve_bytes - (1 - share) * memory.total_bytes
-    measured = max(int(left // token_bytes), 0)
-    return min(capacity, measured) if measured else capacity, (
+    sizes = (memory.total_bytes, share, weights, reserve, token_bytes)
+    capacity = kv_tokens(*sizes, free)
+    return capacity, (
         f"{memory.total_bytes / 1e9:.2f} GB x {share:g} less {weights / 1e9:.2f} GB of weights and "
-        f"{memory.reserve_bytes / 1e9:.2f} GB of activations (measured) give {capacity} tokens of "
-        f"{token_bytes} bytes; by the {memory.free_bytes / 1e9:.2f} GB measured free with the "
-        f"weights loaded it is {measured}; the smaller of the two"
+        f"{reserve / 1e9:.2f} GB of activations (measured) give {kv_tokens(*sizes)} tokens of "
+        f"{token_bytes} bytes; with the {free / 1e9:.2f} GB measured free beside the weights in "
+        f"place of them, at most {capacity}"
     )
 
 

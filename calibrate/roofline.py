@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from calibrate.architectures import TEST_SHAPES, architecture, architectures, dtype_bytes
 from calibrate.devices import DEVICES, device, devices
-from calibrate.kv import activation_bytes, kv_tokens
+from calibrate.kv import DEFAULT_UTILIZATION, activation_bytes, kv_tokens
 from calibrate.profile import Profile
 from calibrate.schema import ProfileError, integer, nearest, one_of, wrong
 from calibrate.steptime import PiecewiseLinear, StepCost
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 PREFIX = "roofline-"
 DTYPES = ("bf16", "fp16")
-UTILIZATION = 0.9
 # The engine's default limits: they set the activation reserve.
 MAX_NUM_BATCHED_TOKENS = 2048
 MAX_NUM_SEQS = 256
@@ -103,7 +102,7 @@ def roofline_profile(
     arch: Architecture,
     device: Device,
     dtype: str = "bf16",
-    gpu_memory_utilization: float = UTILIZATION,
+    gpu_memory_utilization: float = DEFAULT_UTILIZATION,
     count: int = 1,
 ) -> Profile:
     """Return the profile of `roofline_cost`, with the KV capacity that the device's memory leaves.

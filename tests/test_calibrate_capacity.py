@@ -39,6 +39,10 @@ def test_what_was_measured_free_counts_where_it_is_less():
     for free, expected in ((17_000_000_000, 340_000), (20_000_000_000, 365_000)):
         found = with_utilization(device(free_bytes_with_weights=free), 0.9)
         assert found.kv_tokens == expected
+    two = device(count=2, free_bytes_with_weights=18_000_000_000)
+    assert with_utilization(two, 0.5).kv_tokens == (36e9 - 2e9 - 24e9) // 40e3
+    with pytest.raises(ProfileError, match=r"synthetic: .* leave no room"):
+        with_utilization(device(free_bytes_with_weights=2_000_000_000), 0.9)
 
 
 def test_the_studys_own_share_gives_the_studys_capacity():

@@ -8,6 +8,7 @@ import pytest
 from bench_cases import COST, CostBench
 
 from calibrate import ProfileError, load_profile
+from calibrate.capacity import with_utilization
 from calibrate.gpu import GpuOptions, calibrate_gpu, seconds_of
 from calibrate.grid import CPU_QUICK, grid
 from calibrate.steps import raw_points
@@ -100,6 +101,28 @@ def test_kv_capacity_of_a_gpu_is_memory_less_weights_and_activations(options):
     assert profile.kv_tokens == by_free < by_memory
     assert str(int(by_memory)) in profile.kv_source
     assert not profile.kv_source.startswith("assumed")
+
+
+def test_the_capacity_measured_is_the_one_that_follows_from_the_profile(options):
+    gpu = replace(options, device="cuda", dtype="bf16", gpu_memory_utilization=0.8)
+    profile = calibrated(gpu, CostBench()).profile
+    assert with_utilization(profile, 0.8).kv_tokens == profile.kv_tokens
+
+
+def test_kv_capacity_of_a_cpu_is_half_of_what_was_available_with_the_weights_loaded(options):
+    profile = calibrated(options, CostBench()).profile
+    assert profile.kv_tokens == 30e9 // profile.model["kv_bytes_per_token"]
+    assert "half of the 60.0 GB" in profile.kv_source
+
+
+def test_a_model_that_leaves_no_room_for_a_cache_is_refused_before_it_is_timed(options):
+    bench = CostBench()
+    gpu = replace(options, device="cuda", dtype="bf16", gpu_memory_utilization=0.2)
+    with pytest.raises(ProfileError, match="leave no room for a KV cache"):
+        calibrated(gpu, bench)
+    assert bench.closed
+    assert not bench.calls
+    assert not list(options.out.parent.iterdir())
 
 
 def test_an_interruption_loses_nothing(options):

@@ -16,6 +16,14 @@ def test_what_memory_leaves():
     assert kv_tokens(10, 1, 4, 4, 2) == 1
 
 
+def test_what_the_device_has_left_counts_where_it_is_less():
+    # 80 GB x 0.9 - 15 GB = 57 GB; of 60 GB free 8 GB are not to be used, of 70 GB as many.
+    assert kv_tokens(80e9, 0.9, 15e9, 1e9, 1e6, 60e9) == 51_000
+    assert kv_tokens(80e9, 0.9, 15e9, 1e9, 1e6, 70e9) == 56_000
+    with pytest.raises(ProfileError, match=r"9\.0 GB measured free beside them\) and 1\.0 GB of"):
+        kv_tokens(80e9, 0.9, 15e9, 1e9, 1e6, 9e9)
+
+
 def test_nothing_left_is_said_in_gigabytes():
     with pytest.raises(ProfileError) as caught:
         kv_tokens(24e9, 0.9, 29.54e9, 0.6e9, 196608)
@@ -36,6 +44,7 @@ def test_nothing_left_is_said_in_gigabytes():
         ((10, 0.9, -1, 1, 1), "weight_bytes is -1"),
         ((10, 0.9, 1, -1, 1), "reserve_bytes is -1"),
         ((10, 0.9, 1, 1, 0), "kv_bytes_per_token is 0"),
+        ((10, 0.9, 1, 1, 1, -1), "free_bytes is -1"),
     ],
 )
 def test_wrong_numbers_are_refused(numbers, message):
