@@ -1,13 +1,22 @@
 """The transformer that is timed computes what another implementation computes."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.nn.attention.bias import CausalBias
 
 from calibrate.architectures import Architecture
 from calibrate.steps import Step
-from calibrate.torch_model import TEMPERATURE, Transformer, kv_elements, make_inputs, sample
+from calibrate.torch_model import (
+    TEMPERATURE,
+    Transformer,
+    _mask,
+    kv_elements,
+    make_inputs,
+    sample,
+)
 from calibrate.torch_weights import DTYPES, Affine, Layer, Weights, random_weights
 
 transformers = pytest.importorskip(
@@ -171,6 +180,18 @@ def test_a_mixed_step_gives_what_its_parts_give(pair, past):
     )
     torch.testing.assert_close(together, torch.cat(apart), rtol=1e-5, atol=1e-5)
     assert_same(together[-1], pair.reference(prompt)[-1])
+
+
+@pytest.mark.filterwarnings("ignore")  # on a cpu PyTorch says that no kernel takes such a note
+def test_what_a_chunk_notes_for_cuda_means_the_mask_that_a_cpu_gets():
+    arch = Architecture(name="llama", tied_embeddings=True, **SHAPES, **LLAMA)
+    step = Step(2, 9, 6, 5)
+    with torch.inference_mode():
+        model = Transformer(arch, random_weights(arch, torch.device("cpu"), torch.float32, 0))
+        inputs = make_inputs(arch, step, draw(arch, 8), torch.randn(kv_elements(arch, step)))
+        note = replace(inputs, mask=_mask(step, torch.device("cuda")))
+        assert isinstance(note.mask, CausalBias)
+        torch.testing.assert_close(model.logits(note), model.logits(inputs))
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
