@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from calibrate.architectures import DTYPE_BYTES, architecture, read_config
+from calibrate.fitdesign import design
 from calibrate.grid import axes_for, grid
 from calibrate.measure import Effort, Memory, measure
 from calibrate.measured import kv_capacity, measured_profile
 from calibrate.partial import Partial
-from calibrate.schema import ProfileError, integer, number, one_of, text
+from calibrate.schema import ProfileError, integer, number, one_of, text, wrong
 from calibrate.steps import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from calibrate.architectures import Architecture
     from calibrate.measure import Bench
@@ -38,6 +39,7 @@ EFFORTS = {
 # The step whose activations must fit beside the KV cache: the engine's default token budget, with
 # as many sequences as it runs at most.
 LARGEST = {"cuda": Step(256, 1, 1792), "cpu": Step(16, 1, 240)}
+MAX_SEED, MAX_THREADS = 2**63 - 1, 1024
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -110,9 +112,11 @@ class GpuOptions:
         one_of("--device", self.device, DEVICES)
         if self.dtype is not None:
             one_of("--dtype", self.dtype, tuple(DTYPE_BYTES))
-        integer("--seed", self.seed, at_least=0)
+        if integer("--seed", self.seed, at_least=0) > MAX_SEED:
+            raise wrong("--seed", self.seed, f"an integer of at most {MAX_SEED}")
         if self.threads is not None:
-            integer("--threads", self.threads, at_least=1)
+            if integer("--threads", self.threads, at_least=1) > MAX_THREADS:
+                raise wrong("--threads", self.threads, f"an integer of at most {MAX_THREADS}")
             if self.device == "cuda":
                 raise ProfileError("--threads has no effect with --device cuda: leave it out")
         if (self.model is None) == (self.config is None):
@@ -211,15 +215,21 @@ def calibrate_gpu(
     axes = axes_for(options.device, quick=options.quick)
     effort = EFFORTS[options.device, options.quick]
     steps = grid(axes, model.max_context_tokens)
+    _must_determine_a_cost(steps, model)
     task = {
         "model": model.to_dict(dtype),
         "device": options.device,
+        "quick": options.quick,
         "axes": asdict(axes),
         "rounds": effort.rounds,
         "seed": options.seed,
     }
     # Before the weights are made: a file in the way should be heard of at once.
     path = options.out or Path(f"{model.name}-{options.device}-{dtype}.json")
+    if not path.name or path.is_dir():
+        raise ProfileError(f"--out {path} is a folder, expected a file name")
+    if options.config is not None and path.exists() and path.samefile(options.config):
+        raise ProfileError(f"--out {path} is the configuration itself: name another file")
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = Partial(path.with_name(path.name + ".partial"), task, resume=options.resume)
     done = False
@@ -243,12 +253,31 @@ def calibrate_gpu(
         finally:
             bench.close()
         reporter.say("fitting")
-        profile = measured_profile(options, model, dtype, steps, kept)
+        try:
+            profile = measured_profile(options, model, dtype, steps, kept)
+        except ProfileError as error:
+            if complete:
+                raise
+            raise ProfileError(
+                f"the budget ended before there was enough for a profile: {error}: go on with "
+                "--resume and more time"
+            ) from None
         profile.save(path)
         done = complete
     finally:
         kept.close(remove=done)
     return Calibration(profile, path, complete, kept.path)
+
+
+def _must_determine_a_cost(steps: Sequence[Step], model: Architecture) -> None:
+    """Say before anything is timed that no profile can come of it."""
+    try:
+        design(steps)
+    except ProfileError:
+        raise ProfileError(
+            f"{model.name} knows {model.max_context_tokens} tokens of context, too few for the "
+            "steps that a cost is fitted to: expected a model for longer sequences"
+        ) from None
 
 
 def _torch_bench() -> Callable[[Architecture, str, GpuOptions], Bench]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import astuple
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from calibrate.schema import ProfileError
 from calibrate.steps import Measurement, Step
@@ -35,7 +36,8 @@ class Partial:
     Raises
     ------
     ProfileError
-        If there is a file and `resume` is False, or it holds another task, or no measurements.
+        If there is a file and `resume` is False, or it holds another task, or no measurements, or
+        another run is writing it; later when a measurement cannot be written.
     """
 
     def __init__(self, path: Path, task: Mapping[str, Any], *, resume: bool) -> None:
@@ -43,20 +45,25 @@ class Partial:
         self.facts: dict[str, Any] = {}
         self._samples: dict[Step, dict[int, tuple[float, ...]]] = {}
         self._problems: dict[Step, str] = {}
-        if path.exists() and path.stat().st_size:
-            if not resume:
-                raise ProfileError(
-                    f"{path} holds measurements of a run that did not end: go on with --resume, "
-                    "or remove the file"
-                )
-            self._read(dict(task))
         self._file = path.open("a", encoding="utf-8")
-        if not self._file.tell():
-            self._append({"version": VERSION, "task": dict(task)})
+        try:
+            _lock(self._file, path)
+            if path.stat().st_size:
+                if not resume:
+                    raise ProfileError(
+                        f"{path} holds measurements of a run that did not end: go on with "
+                        "--resume, or remove the file"
+                    )
+                self._read(dict(task))
+            if not path.stat().st_size:
+                self._append({"version": VERSION, "task": dict(task)})
+        except BaseException:
+            self._close()
+            raise
 
     def close(self, *, remove: bool) -> None:
         """Close the file; remove it where all in it has become a profile, or nothing is in it."""
-        self._file.close()
+        self._close()
         if remove or not (self._samples or self._problems):
             self.path.unlink(missing_ok=True)
 
@@ -104,9 +111,20 @@ class Partial:
         return found
 
     def _append(self, entry: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())  # a power cut, too, costs one step at most
+        try:
+            self._file.write(json.dumps(entry) + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())  # a power cut, too, costs one step at most
+        except OSError as error:
+            raise ProfileError(
+                f"{self.path}: cannot keep a measurement: {error.strerror}; make room and go on "
+                "with --resume"
+            ) from None
+
+    def _close(self) -> None:
+        # What could not be written cannot be flushed either, and has been said.
+        with suppress(OSError):
+            self._file.close()
 
     def _read(self, task: dict[str, Any]) -> None:
         try:
@@ -126,7 +144,7 @@ class Partial:
         for number, entry in enumerate(rest, start=2):
             try:
                 self._take(entry)
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 raise ProfileError(
                     f"{self.path}:{number}: not a measurement; remove the line or the file"
                 ) from None
@@ -155,13 +173,41 @@ class Partial:
             self._samples.setdefault(step, {})[int(entry["round"])] = samples_s
 
     def _refuse_another(self, kept: dict[str, Any], task: dict[str, Any]) -> None:
-        for name in sorted(kept.keys() | task.keys()):
-            if kept.get(name) != task.get(name):
+        ours, theirs = _flat(task), _flat(kept)
+        for name in {**ours, **theirs}:
+            if theirs.get(name) != ours.get(name):
                 raise ProfileError(
-                    f"{self.path} was measured with {name} {_shown(kept.get(name))}, this run "
-                    f"has {_shown(task.get(name))}: repeat the first run's options, or remove "
+                    f"{self.path} was measured with {name} {_shown(theirs.get(name))}, this run "
+                    f"has {_shown(ours.get(name))}: repeat the first run's options, or remove "
                     "the file"
                 )
+
+
+def _lock(file: TextIO, path: Path) -> None:
+    """Keep other runs off the file until it is closed; where a system can."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ProfileError(
+            f"{path} is in use by another run: wait for its end, or name another --out"
+        ) from None
+    except OSError:  # a file system without locks
+        return
+
+
+def _flat(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of nested objects by their path, in their order."""
+    flat: dict[str, Any] = {}
+    for name, value in task.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{key}": inner for key, inner in _flat(value).items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def _shown(value: object) -> str:

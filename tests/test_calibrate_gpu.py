@@ -166,7 +166,7 @@ def test_a_budget_gives_a_profile_of_what_there_is_and_can_be_continued(options,
 def test_too_little_for_a_fit_keeps_what_was_measured(options, monkeypatch):
     clock = iter(range(100_000))
     monkeypatch.setattr("calibrate.gpu.time.monotonic", lambda: next(clock))
-    with pytest.raises(ProfileError):
+    with pytest.raises(ProfileError, match=r"budget ended before .* go on with --resume"):
         calibrated(replace(options, budget_s=2), CostBench())
     assert options.out.with_name("p.json.partial").read_text().count("samples_s") == 2
 
@@ -179,7 +179,7 @@ def test_another_device_does_not_go_on_with_these_measurements(options, monkeypa
     other.device_facts = lambda: {"name": "Bench 2"}
     with pytest.raises(ProfileError, match=r"other device: .*Bench 1.*, here is .*Bench 2"):
         calibrated(replace(options, resume=True), other)
-    with pytest.raises(ProfileError, match="measured with model"):
+    with pytest.raises(ProfileError, match=r"measured with model\.name"):
         calibrated(replace(options, resume=True, model="small"), CostBench())
 
 
@@ -217,8 +217,29 @@ def test_a_config_file_is_measured_as_well(tmp_path, options):
             }
         )
     )
-    profile = calibrated(replace(options, model=None, config=config), CostBench()).profile
-    assert profile.model["hidden"] == 64
+    given = replace(options, model=None, config=config)
+    assert calibrated(given, CostBench()).profile.model["hidden"] == 64
+
+    before = config.read_text()
+    with pytest.raises(ProfileError, match="is the configuration itself"):
+        calibrated(replace(given, out=config), CostBench())
+    assert config.read_text() == before
+
+    config.write_text(before.replace("4096", "100"))
+    bench = CostBench()
+    with pytest.raises(ProfileError, match="100 tokens of context, too few"):
+        calibrated(given, bench)
+    assert not bench.calls
+
+
+@pytest.mark.parametrize("out", ["", ".", "..", "/"])
+def test_a_folder_is_refused_before_anything_is_timed(tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    bench = CostBench()
+    with pytest.raises(ProfileError, match="is a folder, expected a file name"):
+        calibrated(replace(QUICK, out=Path(out)), bench)
+    assert not bench.calls
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -226,6 +247,8 @@ def test_a_config_file_is_measured_as_well(tmp_path, options):
     [
         ({"model": None}, "expected one of --model NAME and --config FILE"),
         ({"config": Path("c.json")}, "expected one of --model NAME and --config FILE"),
+        ({"seed": 2**63}, "--seed is 9223372036854775808, expected an integer of at most"),
+        ({"threads": 1025}, "--threads is 1025, expected an integer of at most 1024"),
         ({"device": "tpu"}, "--device is 'tpu', expected one of cuda, cpu"),
         ({"dtype": "int4"}, "--dtype is 'int4', expected one of bf16, fp16, fp32"),
         ({"budget_s": 0}, "--budget is 0"),

@@ -1,6 +1,8 @@
 """The file of measurements so far: nothing is lost, nothing of another run is taken."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -101,6 +103,33 @@ def test_measurements_of_another_task_are_refused(tmp_path):
         Partial(tmp_path / "p", {**TASK, "device": "cuda"}, resume=True)
 
 
+def test_what_differs_between_long_tasks_is_named(tmp_path):
+    filled(tmp_path / "p")
+    other = {**TASK, "model": {"name": "m", "dtype": "bf16"}}
+    with pytest.raises(ProfileError, match=r'with model.dtype null, this run has "bf16"'):
+        Partial(tmp_path / "p", other, resume=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks there")
+@pytest.mark.parametrize("resume", [True, False])
+def test_two_runs_never_share_a_file(tmp_path, resume):
+    first = Partial(tmp_path / "p", TASK, resume=False)
+    with pytest.raises(ProfileError, match="in use by another run"):
+        Partial(tmp_path / "p", TASK, resume=resume)
+    first.keep_samples(ONE, 0, [0.5])
+    first.close(remove=False)
+    again = Partial(tmp_path / "p", TASK, resume=True)
+    assert again.has(ONE, 0)
+    again.close(remove=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_line(tmp_path):
+    (tmp_path / "p").symlink_to("/dev/full")
+    with pytest.raises(ProfileError, match=r"p: cannot keep a measurement: No space left"):
+        Partial(tmp_path / "p", TASK, resume=False)
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
@@ -110,6 +139,7 @@ def test_measurements_of_another_task_are_refused(tmp_path):
         ('{"step": [1], "round": 0, "samples_s": [1]}', ":3: not a measurement"),
         ('{"step": [1, 64, 0, 0], "round": 0, "samples_s": [-1]}', ":3: not a measurement"),
         ('{"step": [1, 64, 0, 0], "round": 0, "samples_s": []}', ":3: not a measurement"),
+        ('{"step": [1, 64, 0, 0], "round": 1e999, "samples_s": [1]}', ":3: not a measurement"),
     ],
 )
 def test_a_line_that_is_no_measurement_is_named(tmp_path, line, problem):
