@@ -122,13 +122,13 @@ def kv_capacity(
 def _ranges(timed: Sequence[Measurement]) -> dict[str, Any]:
     """Return the ranges that the timed steps cover."""
     batches = [m.step.batch for m in timed if m.step.batch]
-    tokens = [m.step.tokens for m in timed if m.step.prompt_tokens]
+    prompts = [m.step.prompt_tokens for m in timed if m.step.prompt_tokens]
     contexts = [
         max(m.step.context_tokens, m.step.past_tokens + m.step.prompt_tokens) for m in timed
     ]
     return {
         "measured_batch": (min(batches), max(batches)),
-        "measured_prefill_tokens": (min(tokens), max(tokens)),
+        "measured_prefill_tokens": (min(prompts), max(prompts)),
         "measured_context_tokens": (min(contexts), max(contexts)),
     }
 

@@ -11,6 +11,7 @@ from calibrate import ProfileError, load_profile
 from calibrate.capacity import with_utilization
 from calibrate.gpu import GpuOptions, calibrate_gpu, seconds_of
 from calibrate.grid import CPU_QUICK, grid
+from calibrate.holdout import held_out_rows
 from calibrate.steps import raw_points
 from sim import simulate
 from traces import workload
@@ -181,6 +182,46 @@ def test_another_device_does_not_go_on_with_these_measurements(options, monkeypa
         calibrated(replace(options, resume=True), other)
     with pytest.raises(ProfileError, match=r"measured with model\.name"):
         calibrated(replace(options, resume=True, model="small"), CostBench())
+
+
+def test_a_resumed_run_measures_the_device_once_and_refuses_another_seed(options, monkeypatch):
+    clock = iter(range(100_000))
+    with monkeypatch.context() as patch:
+        patch.setattr("calibrate.gpu.time.monotonic", lambda: next(clock))
+        calibrated(replace(options, budget_s=40), CostBench())
+    with pytest.raises(ProfileError, match="measured with seed 0, this run has 1"):
+        calibrated(replace(options, resume=True, seed=1), CostBench())
+    rest = CostBench()
+    rest.hardware = rest.memory = None
+    assert calibrated(replace(options, resume=True), rest).complete
+
+
+def test_the_profile_says_how_it_was_measured(options):
+    bench = CostBench()
+    first = bench.prepare
+
+    def slower(step):
+        run, later = first(step), bench.calls.count(step) > 1
+        return lambda n: [sample_s * (1.2 if later else 1.0) for sample_s in run(n)]
+
+    bench.prepare = slower
+    provenance = calibrated(options, bench).profile.provenance
+    assert provenance["drift"] == pytest.approx(0.2)
+    steps = grid(CPU_QUICK, 4096)
+    assert provenance["held_out_rows"] == held_out_rows(steps)
+    assert provenance["warnings"] == []
+
+
+def test_a_fit_that_misses_says_so_in_the_profile(options):
+    profile = calibrated(options, CostBench(noise=0.9)).profile
+    assert any("held-out error" in warning for warning in profile.provenance["warnings"])
+
+
+def test_the_measured_ranges_end_where_the_memory_did(options):
+    profile = calibrated(options, CostBench(fits=1000)).profile
+    assert profile.measured_batch == (1, 12)
+    assert profile.measured_prefill_tokens == (1, 512)
+    assert profile.measured_context_tokens == (1, 768)
 
 
 def test_an_earlier_profile_stays_until_the_new_one_is_whole(options):

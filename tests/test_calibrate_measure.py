@@ -152,6 +152,9 @@ def test_drift_is_what_the_slowest_round_lies_above_the_fastest(kept):
         for number, factor in enumerate((1.0, 1.1, 0.9)):
             kept.keep_samples(step, number, [factor * predict_s(COST, step)])
     assert drift(kept, STEPS) == pytest.approx(1.1 / 0.9 - 1)
+    not_all_rounds = Step(99, 64)
+    kept.keep_samples(not_all_rounds, 0, [5.0])
+    assert drift(kept, [*STEPS, not_all_rounds]) == pytest.approx(1.1 / 0.9 - 1)
 
 
 def test_there_is_no_drift_to_tell_from_one_round(kept):
