@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from calibrate.gpu import DEVICES, GpuOptions, calibrate_gpu, seconds_of
 from calibrate.schema import ProfileError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from calibrate.gpu import Calibration
 
 EVERY_S = 5.0
+PIPE_CLOSED = 141
 
 
 class Lines:
@@ -48,12 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"calibrate: error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"calibrate: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"calibrate: error: {where}{error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("calibrate: interrupted; go on with --resume", file=sys.stderr)
         return 130
-    print("\n".join(_summary(found)))
+    try:
+        print("\n".join(_summary(found)), flush=True)
+    except BrokenPipeError:
+        # Nor may the interpreter try again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
     return 0
 
 
@@ -70,8 +78,15 @@ def _summary(found: Calibration) -> list[str]:
     return lines + [f"caveat: {caveat}" for caveat in profile.caveats]
 
 
+class _OneLineParser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"calibrate: error: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _OneLineParser(
         prog="python -m calibrate",
         description="Time a model's steps on this machine and write a profile of their cost.",
         epilog="`saber calibrate show FILE` shows it.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,6 +150,13 @@ class Profile:
             iso_date("date", self.date)
         for key in _FREE:
             free_block(key, getattr(self, key))
+        for key, value in (
+            ("model.name", self.model.get("name")),
+            ("model.dtype", self.model.get("dtype")),
+            ("device.name", self.device.get("name")),
+        ):
+            if value is not None:
+                text(key, value)
         for key, source in free_block("sources", self.sources).items():
             text(f"sources.{key}", source)
         checked_intervals(self.intervals, self.cost)
@@ -244,11 +252,23 @@ class Profile:
             raise ProfileError(f"{where}: {error}") from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the profile as a JSON file; ProfileError when that is not possible."""
+        """Write the profile as a JSON file; ProfileError when that is not possible.
+
+        A file that is there already stays as it is until the new one is whole.
+        """
+        target = Path(path).resolve()
+        is_new = target.is_file() or not target.exists()  # and no pipe or device
+        beside = target.with_name(f"{target.name}.{os.getpid()}") if is_new else target
         try:
-            Path(path).write_text(json_text(self.to_dict()) + "\n", encoding="utf-8")
+            beside.write_text(json_text(self.to_dict()) + "\n", encoding="utf-8")
+            if is_new:
+                beside.replace(target)
         except (OSError, TypeError, ValueError) as error:
-            raise ProfileError(f"{os.fspath(path)}: cannot save the profile: {error}") from None
+            if is_new:
+                with suppress(OSError):
+                    beside.unlink()
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ProfileError(f"{os.fspath(path)}: cannot save the profile: {reason}") from None
 
 
 def _from_dict(data: object) -> Profile:

@@ -12,6 +12,8 @@ BATCHES = (1, 4, 16, 64, 256)
 def show_differences(found: Mapping[str, Any]) -> None:
     """Print what `calibrate.differences.differences` found."""
     p, q = found["p"], found["q"]
+    if p == q:  # one device measured twice
+        p, q = f"{p} (first)", f"{q} (second)"
     console.show_table(
         f"{p} and {q}",
         ["", p, q],

@@ -161,7 +161,7 @@ def gpu(
         try:
             found = calibrate_gpu(options, _Bar(stack))
         except KeyboardInterrupt:
-            console.note("interrupted: the measurements are kept, go on with --resume")
+            console.note("interrupted: what was measured is kept, go on with --resume")
             raise
     if json:
         console.show_json(_document(found))

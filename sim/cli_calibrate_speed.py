@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT_WORKLOAD = "W3"
 WORKLOAD_REQUESTS = 100
+LARGEST_LOAD = 10_000
 SIMULATED = "How the offline phase is simulated"
 FORMS = {
     "usl": "A / (1 + s·L + k·L²)",
@@ -211,9 +212,15 @@ def _levels(text: str) -> list[int]:
         levels = [int(word) for word in text.split(",")]
     except ValueError:
         levels = []
-    if not levels or min(levels) < 1 or len(set(levels)) < len(levels):
+    if (
+        not levels
+        or min(levels) < 1
+        or max(levels) > LARGEST_LOAD
+        or len(set(levels)) < len(levels)
+    ):
         raise OptionError(
-            f"--loads {text!r}: expected different whole numbers from 1 on, such as 1,2,4,8"
+            f"--loads {text!r}: expected different whole numbers from 1 on, up to "
+            f"{LARGEST_LOAD:,}, such as 1,2,4,8"
         )
     return sorted(levels)
 

@@ -63,8 +63,9 @@ def test_a_closed_pipe_is_quiet(tmp_path):
         "sys.exit(main(sys.argv[1:]))\n"
     )
     out = tmp_path / "p.json"
+    options = ["--model", "tiny", "--device", "cpu", "--quick", "--out"]
     process = subprocess.Popen(
-        [sys.executable, "-c", program, *"--model tiny --device cpu --quick --out".split(), out],
+        [sys.executable, "-c", program, *options, out],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -273,6 +273,29 @@ def test_saving_to_an_impossible_place_is_an_error_in_one_line(tmp_path):
         Profile.from_dict(GOOD).save(tmp_path / "no" / "where.json")
 
 
+def test_an_earlier_file_stays_when_saving_fails(tmp_path, monkeypatch):
+    Profile.from_dict(GOOD).save(tmp_path / "p.json")
+    before = (tmp_path / "p.json").read_bytes()
+
+    def half(path, content, encoding):
+        path.write_bytes(content[:9].encode(encoding))
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(ProfileError, match=r"p\.json: cannot save the profile: No space left"):
+        Profile.from_dict({**GOOD, "kv_tokens": 7}).save(tmp_path / "p.json")
+    assert (tmp_path / "p.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["p.json"]
+
+
+@pytest.mark.parametrize(
+    ("block", "key"), [("model", "name"), ("model", "dtype"), ("device", "name")]
+)
+def test_names_are_text(block, key):
+    with pytest.raises(ProfileError, match=rf"{block}\.{key} is \[1\], expected a text"):
+        Profile.from_dict({**GOOD, block: {**GOOD.get(block, {}), key: [1]}})
+
+
 def test_a_profile_that_json_cannot_hold_leaves_no_file(tmp_path):
     profile = Profile.from_dict({**GOOD, "raw": [{"median_s": float("nan")}]})
     with pytest.raises(ProfileError, match="cannot save the profile"):

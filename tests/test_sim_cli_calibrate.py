@@ -157,6 +157,12 @@ def test_show_two_profiles_shows_the_differences(capsys, measured):
     assert document["figure"] == "saber-profile.png"
 
 
+def test_one_device_measured_twice_has_two_names(capsys, measured):
+    _, out, _ = run(capsys, "calibrate", "show", "before.json", "before.json", "--no-figure")
+    assert "The cost of before (second) against the points of before (first)" in out
+    assert "The cost of before (first) against the points of before (second)" in out
+
+
 def test_show_two_profiles_says_where_they_have_no_size_in_common(capsys, measured):
     narrow = replace(profile_with_raw("narrow"), measured_batch=(3, 3))
     narrow.save("narrow.json")
@@ -296,6 +302,7 @@ MISTAKES = [
     ("speed contextual.json --trace long.csv", ["KV cache", "353410"]),
     ("speed contextual.json --loads 1,two", ["1,two", "whole numbers"]),
     ("speed contextual.json --loads 0,2", ["0,2", "from 1 on"]),
+    ("speed contextual.json --loads 1,99999999999", ["99999999999", "up to 10,000"]),
     ("speed contextual.json --loads 2,2", ["2,2", "different"]),
     ("speed contextual.json --loads 8 --mean-context-tokens 9", ["--loads 8 has no effect"]),
     ("speed contextual.json --out a.txt", ["a.txt", ".csv or .json"]),
