@@ -53,7 +53,7 @@ class CellRuns:
     ----------
     goodput_pct : ndarray of float, shape (seeds,)
     sla_ratio_mean, sla_ratio_std : ndarray of float, shape (seeds,)
-        Of E2E over SLA, over the finished requests of a run.
+        Of E2E over SLA, over the finished requests of a run; NaN for a run without any.
     e2e_s : mapping of str to ndarray of float
         By task, completion times of all seeds together; NaN for requests that did not finish.
     """
@@ -120,8 +120,9 @@ def run_cell(cell: Cell, profile: Profile, seeds: Sequence[int]) -> CellRuns:
         e2e_s = np.where(run.e2e_ps >= 0, run.e2e_ps / PS_PER_S, np.nan)
         ratios = e2e_s / (run.sla_ps / PS_PER_S)
         goodput.append(100 * run.met.mean())
-        means.append(np.nanmean(ratios))
-        stds.append(np.nanstd(ratios))
+        finished = ratios[~np.isnan(ratios)]
+        means.append(finished.mean() if len(finished) else np.nan)
+        stds.append(finished.std() if len(finished) else np.nan)
         for code, task in enumerate(trace.tasks):
             e2e.setdefault(task, []).append(e2e_s[trace.task_code == code])
     return CellRuns(
