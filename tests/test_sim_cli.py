@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import resource
 import subprocess
 import sys
@@ -543,6 +544,18 @@ def test_a_closed_pipe_is_quiet(tmp_path):
     assert process.wait() == 141
     assert "Traceback" not in complaints
     assert "Exception" not in complaints
+
+
+def test_without_a_stderr_results_still_come():
+    words = shlex.join([sys.executable, "-m", "sim.cli", *QUICK, "--no-figure"])
+    process = subprocess.run(
+        ["sh", "-c", f"exec {words} 2>&-"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0
+    assert "saber" in process.stdout
 
 
 def test_an_interrupt_is_quiet(capsys, monkeypatch):
