@@ -2,8 +2,8 @@
 
 import json
 import os
-import shlex
 import resource
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
