@@ -1,4 +1,4 @@
-# make demo | test | test-torch | lint | bench: each makes the virtual environment it needs.
+# make demo | test | test-torch | notebooks | lint | bench: each makes the environment it needs.
 # Needs only Python 3.11 to 3.13, make and git. Another Python: make test PYTHON=python3.12
 
 PYTHON ?= python3
@@ -9,17 +9,21 @@ APP := $(ENVS)/.venv
 TEST := $(ENVS)/.venv-test
 TORCH := $(ENVS)/.venv-torch
 LINT := $(ENVS)/.venv-lint
+NOTEBOOKS := $(ENVS)/.venv-notebooks
+# Enough to see that every cell runs; opened by a reader, a notebook takes its own number.
+NOTEBOOK_SEEDS ?= 4
 # The measuring is tested on the CPU: another build of PyTorch, make test-torch TORCH_SPEC=torch
 TORCH_SPEC ?= torch==2.13.0
 FIGURE := out/saber-compare.png
 
-.PHONY: help demo test test-torch lint bench format clean python
+.PHONY: help demo test test-torch notebooks lint bench format clean python
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo        compare SABER with ten static batch sizes; writes $(FIGURE)"
 	@echo "make test        run the tests"
 	@echo "make test-torch  run the tests of the measuring modules, with PyTorch (a large download)"
+	@echo "make notebooks   execute every notebook, with few seeds"
 	@echo "make lint        ruff, mypy --strict, import-linter"
 	@echo "make bench       measure the simulator's speed"
 	@echo "make format      let ruff format the code"
@@ -36,6 +40,9 @@ test: $(TEST)/.done
 test-torch: $(TORCH)/.done
 	$(TORCH)/bin/python -m pytest -p no:xdist tests/with_torch
 
+notebooks: $(NOTEBOOKS)/.done
+	SABER_SEEDS=$(NOTEBOOK_SEEDS) $(NOTEBOOKS)/bin/python -m pytest --nbmake notebooks/*.ipynb
+
 lint: $(LINT)/.done
 	$(LINT)/bin/ruff check
 	$(LINT)/bin/ruff format --check
@@ -50,13 +57,14 @@ format: $(LINT)/.done
 	$(LINT)/bin/ruff format
 
 clean:
-	rm -rf $(APP) $(TEST) $(TORCH) $(LINT) build dist out *.egg-info
+	rm -rf $(APP) $(TEST) $(TORCH) $(NOTEBOOKS) $(LINT) build dist out *.egg-info
 
 # A stamp, so that a second call installs nothing unless the dependencies changed.
 $(APP)/.done: EXTRAS :=
 $(TEST)/.done: EXTRAS := [test]
+$(NOTEBOOKS)/.done: EXTRAS := [notebooks]
 $(LINT)/.done: EXTRAS := [lint]
-$(APP)/.done $(TEST)/.done $(LINT)/.done: pyproject.toml | python
+$(APP)/.done $(TEST)/.done $(NOTEBOOKS)/.done $(LINT)/.done: pyproject.toml | python
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -qq --disable-pip-version-check --editable '.$(EXTRAS)'
 	@touch $@
