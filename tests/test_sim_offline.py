@@ -40,6 +40,12 @@ def test_together_they_share_a_prefill_and_every_step():
     assert points == ((3.0, expected),) * 3
 
 
+def test_more_than_the_study_ran_run_together_as_well():
+    points = offline_speeds(PROFILE, trace(*[(1, 3)] * 70), [70])
+
+    assert points == ((70.0, pytest.approx(3 / (2 * 0.080), abs=1e-3)),) * 70
+
+
 def test_prefills_of_the_others_stall_the_first():
     # The second prompt does not fit the budget of 2,048 tokens: it takes 152 ms of its own
     # between the first token and the second of the request that went before.

@@ -120,7 +120,7 @@ def test_killed_in_the_middle_and_resumed_it_is_the_same_profile(tiny, tmp_path)
 def test_the_package_alone_measures_as_well(tmp_path):
     # `make test-torch` runs this, too, where nothing but torch, numpy and scipy is installed.
     path = tmp_path / "p.json"
-    words = ("--model", "tiny", "--budget", "4s", "--out", str(path))
+    words = ("--model", "tiny", "--budget", "20s", "--out", str(path))
     out, err = finished(start(*words, program=("calibrate",)))
     assert "steps measured" in out
     assert f"timing {len(STEPS)} steps" in err
