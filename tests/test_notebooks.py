@@ -31,8 +31,9 @@ def cells_of(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_are_committed_without_outputs(path):
-    for cell in cells_of(path):
+def test_notebooks_are_committed_as_nbstripout_leaves_them(path):
+    for number, cell in enumerate(cells_of(path)):
+        assert cell["id"] == str(number)
         assert not cell.get("outputs"), "run nbstripout, or pre-commit, before a commit"
         assert cell.get("execution_count") is None
         assert cell["metadata"] == {}
