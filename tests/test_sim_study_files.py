@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from calibrate.library import load_profile
-from sim.study import files
+from sim.study import runs
 from sim.study.figure import StudyFigure
 from sim.study.files import cells_of, write_study
 from sim.study.runs import Cell
@@ -17,11 +17,11 @@ SHARED = Cell("W3", 2.0, "static(20)", "uniform")
 OWN = Cell("W3", 2.0, "saber")
 
 
-def table(runs):
+def table(found):
     return pd.DataFrame(
         [
             {"policy": cell.policy, "goodput_pct": run.goodput_pct.mean() / 3}
-            for cell, run in runs.items()
+            for cell, run in found.items()
         ]
     )
 
@@ -70,10 +70,8 @@ def test_the_bytes_do_not_depend_on_the_workers_nor_the_day(tmp_path, monkeypatc
 
 def test_a_cell_of_two_figures_runs_once(tmp_path, monkeypatch):
     ran = []
-    real = files.run_cells
-    monkeypatch.setattr(
-        files, "run_cells", lambda cells, *args, **kw: ran.extend(cells) or real(cells, *args, **kw)
-    )
+    real = runs.run_cell
+    monkeypatch.setattr(runs, "run_cell", lambda *args: ran.append(args[0]) or real(*args))
     done = []
     write(tmp_path, on_done=done.append)
 

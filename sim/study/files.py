@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sim.console import plain
 from sim.study.fidelity import fidelity, fidelity_cells
 from sim.study.fidelity_report import fidelity_dict, fidelity_markdown
-from sim.study.runs import run_cells
+from sim.study.runs import each_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -63,22 +63,34 @@ def write_study(
     Each figure is written as soon as its cells are run, and no cell is run twice. The files do not
     depend on `jobs`. `quick` marks them as a first look. `on_done` is called with the number of
     cells finished, of those `cells_of` returns.
+
+    Raises
+    ------
+    OptionError
+        Without seeds, or for a number of jobs that makes no sense.
+    OSError
+        Where a file cannot be written.
     """
     runs: dict[Cell, CellRuns] = {}
+    stream = each_cell(cells_of(figures, with_fidelity), profile, seeds, jobs=jobs)
 
-    def run(cells: Iterable[Cell]) -> None:
-        before = len(runs)
-        missing = [cell for cell in cells if cell not in runs]
-        count = on_done and (lambda done: on_done(before + done))
-        runs.update(run_cells(missing, profile, seeds, jobs=jobs, on_done=count))
+    def wait_for(cells: Sequence[Cell]) -> None:
+        """Take in runs until these are there; workers go on with those of later figures."""
+        missing = set(cells) - runs.keys()
+        while missing:
+            cell, found = next(stream)
+            runs[cell] = found
+            missing.discard(cell)
+            if on_done is not None:
+                on_done(len(runs))
 
     written = []
     for figure in figures:
-        run(figure.cells())
+        wait_for(figure.cells())
         written.append((figure, _write_figure(figure, runs, out, len(seeds), quick)))
     if not with_fidelity:
         return Written(tuple(written), None, ())
-    run(fidelity_cells())
+    wait_for(fidelity_cells())
     found = fidelity(runs)
     return Written(tuple(written), found, _write_fidelity(found, out, quick))
 

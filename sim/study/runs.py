@@ -72,7 +72,7 @@ def run_cells(
     jobs: int = 1,
     on_done: Callable[[int], None] | None = None,
 ) -> dict[Cell, CellRuns]:
-    """Simulate every cell once for every seed; each cell once, however often it is named.
+    """Simulate every cell for every seed; each cell once, however often it is named.
 
     The result does not depend on `jobs`. `on_done` is called with the number of cells finished.
 
@@ -81,23 +81,33 @@ def run_cells(
     OptionError
         Without seeds, or for a number of jobs that makes no sense.
     """
-    if not seeds:
-        raise OptionError("no seed to run: expected at least one")
-    if jobs == 0 or jobs < -1:
-        raise OptionError(f"jobs={jobs}: expected at least 1, or -1 for one a core")
-    wanted = list(dict.fromkeys(cells))
     found = {}
-    for cell, runs in zip(wanted, _each(wanted, profile, seeds, jobs), strict=True):
+    for cell, runs in each_cell(cells, profile, seeds, jobs=jobs):
         found[cell] = runs
         if on_done is not None:
             on_done(len(found))
     return found
 
 
+def each_cell(
+    cells: Sequence[Cell], profile: Profile, seeds: Sequence[int], *, jobs: int = 1
+) -> Iterator[tuple[Cell, CellRuns]]:
+    """Return the cells with their runs, in order, each as soon as it is there.
+
+    Workers go on with the next cells meanwhile. Raises as `run_cells` does.
+    """
+    if not seeds:
+        raise OptionError("no seed to run: expected at least one")
+    if jobs == 0 or jobs < -1:
+        raise OptionError(f"jobs={jobs}: expected at least 1, or -1 for one a core")
+    wanted = list(dict.fromkeys(cells))
+    return zip(wanted, _each(wanted, profile, seeds, jobs), strict=True)
+
+
 def _each(
     cells: Sequence[Cell], profile: Profile, seeds: Sequence[int], jobs: int
 ) -> Iterator[CellRuns]:
-    if jobs == 1 or len(cells) == 1:
+    if jobs == 1 or len(cells) < 2:
         yield from (run_cell(cell, profile, seeds) for cell in cells)
         return
     from joblib import Parallel, delayed
