@@ -108,3 +108,19 @@ def test_requests_without_a_deadline_and_hopeless_ones_finish_too(examples):
     run = simulate(trace, load_profile("paper-qwen2.5-coder-3b"), "prefill_aware:prefill_aware")
     assert (run.requests["status"] == "finished").all()
     assert run.requests["demoted"].tolist() == [False, True, False]
+
+
+def test_who_cannot_make_it_even_alone_is_given_up_on_arrival(examples):
+    # 0.173 s of prefill and 0.096 s of decode: hopeless within 0.2 s, and nobody else is there.
+    trace = Trace([1.0], [2000], [10], sla_s=[0.2])
+    run = simulate(trace, load_profile("paper-qwen2.5-coder-3b"), "prefill_aware:prefill_aware")
+    assert run.requests["demoted"].tolist() == [True]
+    assert run.requests["admitted_s"].tolist() == [1.0]
+
+
+def test_what_the_released_have_generated_counts_for_the_newcomer(examples):
+    # Alone the first takes 1.06 s; at 0.8 s a stall of 0.17 s still leaves it in time.
+    trace = Trace([0.0, 0.8], [100, 2000], [100, 10], sla_s=[1.5, 9.0])
+    run = simulate(trace, load_profile("paper-qwen2.5-coder-3b"), "prefill_aware:prefill_aware")
+    assert run.requests["admitted_s"].tolist() == [0.0, 0.8]
+    assert run.requests["met"].all()
