@@ -135,7 +135,7 @@ def open_axes(ax: Axes) -> None:
     ax.legend(fontsize="small", edgecolor="none", framealpha=0.8)
 
 
-def plain_numbers(axis: Any, subs: Sequence[int] = ()) -> None:
+def plain_numbers(axis: Any, subs: Sequence[float] = ()) -> None:
     """Write 1,000 and not 10^3 on a logarithmic axis; `subs` are the digits that are named."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,9 +80,9 @@ def draw(table: DataFrame) -> Figure:
     figure = new_figure(PAGE_IN, 4.6)
     rates = sorted(table["rps"].unique())
     axes = figure.subplots(len(rates), len(WORKLOADS), sharex=True, sharey=True)
-    for (workload, rps), rows in table.groupby(["workload", "rps"]):
-        row, column = rates.index(rps), WORKLOADS.index(workload)
-        ax = axes[row, column]
+    by_panel = dict(list(table.groupby(["workload", "rps"])))
+    for (row, rps), (column, workload) in product(enumerate(rates), enumerate(WORKLOADS)):
+        ax, rows = axes[row, column], by_panel[workload, rps]
         _bars(ax, rows)
         only = "" if rows["published_pct"].notna().any() else ", simulated only"
         if row == 0:
@@ -91,7 +92,7 @@ def draw(table: DataFrame) -> Figure:
             ax.set_ylabel(f"{rps:g} requests/s\ngoodput [%]")
         if row == len(rates) - 1:
             ax.set_xlabel("static size [sequences], and SABER")
-    legend_below(figure, _handles(seeds_text(table), table["low"].notna().any()), columns=3)
+    legend_below(figure, _handles(seeds_text(table), bool(table["low"].notna().any())), columns=3)
     return figure
 
 

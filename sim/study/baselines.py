@@ -39,12 +39,16 @@ class Studies:
         Goodput of SABER, and of the static size that did best in that study at that rate.
     saber_ratio, static_ratio : ndarray of float, shape (rates, studies)
         Mean SLA ratio of the same runs.
+    saber_ratio_std, static_ratio_std : ndarray of float, shape (rates, studies)
+        Its standard deviation over the requests of a run.
     """
 
     saber_pct: NDArray[np.float64]
     static_pct: NDArray[np.float64]
     saber_ratio: NDArray[np.float64]
     static_ratio: NDArray[np.float64]
+    saber_ratio_std: NDArray[np.float64]
+    static_ratio_std: NDArray[np.float64]
 
 
 def studies(runs: Mapping[Cell, CellRuns], workload: str, policy: str = "saber") -> Studies:
@@ -57,12 +61,15 @@ def studies(runs: Mapping[Cell, CellRuns], workload: str, policy: str = "saber")
     cells = (*saber_cells(workload, policy), *static_cells(workload))
     saber_pct, sizes_pct = _parts([runs[cell].goodput_pct for cell in cells])
     saber_ratio, sizes_ratio = _parts([runs[cell].sla_ratio_mean for cell in cells])
+    saber_std, sizes_std = _parts([runs[cell].sla_ratio_std for cell in cells])
     best = sizes_pct.argmax(axis=1, keepdims=True)
     return Studies(
         saber_pct=saber_pct,
         static_pct=np.take_along_axis(sizes_pct, best, axis=1)[:, 0],
         saber_ratio=saber_ratio,
         static_ratio=np.take_along_axis(sizes_ratio, best, axis=1)[:, 0],
+        saber_ratio_std=saber_std,
+        static_ratio_std=np.take_along_axis(sizes_std, best, axis=1)[:, 0],
     )
 
 

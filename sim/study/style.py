@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -87,11 +88,10 @@ def styled(draw: Callable[[DataFrame], Figure]) -> Callable[[DataFrame], Figure]
 
     @wraps(draw)
     def drawn(table: DataFrame) -> Figure:
-        import matplotlib
-
-        with matplotlib.rc_context(dict(SETTINGS)):
+        with _settings():
             figure = draw(table)
             figure.draw_without_rendering()  # ticks take their size when they are first drawn
+            figure.set_layout_engine("none")  # the places are found: no need to search again
             return figure
 
     return drawn
@@ -104,17 +104,23 @@ def write_figure(figure: Figure, folder: Path, slug: str) -> tuple[Path, Path]:
     """
     from io import BytesIO
 
-    import matplotlib
     from PIL import Image
 
     png, svg = folder / f"{slug}.png", folder / f"{slug}.svg"
-    with matplotlib.rc_context(dict(SETTINGS)), BytesIO() as full:
+    with _settings(), BytesIO() as full:
         figure.savefig(full, format="png", dpi=PNG_DPI)
         with Image.open(full) as image:
             few = image.convert("RGB").quantize(PNG_COLOURS, dither=Image.Dither.NONE)
         few.save(png, optimize=True, dpi=(PNG_DPI, PNG_DPI))
         figure.savefig(svg, metadata={"Date": None})
     return png, svg
+
+
+def _settings() -> AbstractContextManager[None]:
+    import matplotlib
+
+    settings: Any = dict(SETTINGS)  # matplotlib's stubs want each name as a literal
+    return matplotlib.rc_context(settings)
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
@@ -135,6 +141,11 @@ def seeds_text(table: DataFrame) -> str:
     return "one seed" if seeds == 1 else f"mean of {seeds} seeds"
 
 
+def signed(number: float, digits: int = 1) -> str:
+    """Write a number with its sign; there is no minus zero."""
+    return f"{round(number, digits) + 0.0:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
 def rate_axis(ax: Axes, rates: Sequence[float]) -> None:
     """Put the rates at even steps, so that the crowded low ones can be told apart."""
     ax.set_xticks(range(len(rates)), [f"{rps:g}" for rps in rates])
@@ -147,9 +158,21 @@ def goodput_axis(ax: Axes) -> None:
     ax.set_yticks(range(0, 101, 20))
 
 
-def simulated_line(ax: Axes, x: Sequence[float], rows: DataFrame, name: str, look: Look) -> None:
+BAND: Mapping[str, Any] = MappingProxyType({"alpha": 0.16, "linewidth": 0})
+
+
+def simulated_line(
+    ax: Axes,
+    x: Sequence[float],
+    rows: DataFrame,
+    name: str,
+    look: Look,
+    *,
+    with_band: bool = True,
+) -> None:
     """Draw the means of a column, their 95 % intervals, and in light where single runs fall."""
-    ax.fill_between(x, rows["band_low"], rows["band_high"], color=look.colour, **BAND)
+    if with_band:
+        ax.fill_between(x, rows["band_low"], rows["band_high"], color=look.colour, **BAND)
     ax.errorbar(
         x,
         rows[name],
@@ -160,7 +183,9 @@ def simulated_line(ax: Axes, x: Sequence[float], rows: DataFrame, name: str, loo
     )
 
 
-BAND: Mapping[str, Any] = MappingProxyType({"alpha": 0.16, "linewidth": 0})
+def published_points(ax: Axes, x: Any, published: Any, look: Look) -> None:
+    """Draw published values, where there are any, as open markers on top of everything."""
+    ax.plot(x, published, look.marker, color=look.colour, zorder=4, **PUBLISHED)
 
 
 def reach(rows: DataFrame, name: str) -> Any:
