@@ -91,10 +91,17 @@ def order_rules(
 def least_contradiction(
     rules: NDArray[np.float64], limits: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return by how much each rule must give [s] for all to hold, the least in sum."""
+    """Return by how much each rule must give [s] for all to hold, the least in sum.
+
+    Only the order of completion gives: request numbers are given out on arrival, whereas the order
+    of the rows and the totals are both recorded at the end.
+    """
     m, n = rules.shape
-    cost = np.r_[np.zeros(n), np.ones(m)]
-    return _least(cost, np.hstack([rules, -np.eye(m)]), limits, (0, None))[n:]
+    gives = np.eye(m)[:, n - 1 :]
+    cost = np.r_[np.zeros(n), np.ones(m - n + 1)]
+    slack = np.zeros(m)
+    slack[n - 1 :] = _least(cost, np.hstack([rules, -gives]), limits, (0, None))[n:]
+    return slack
 
 
 def _least(
