@@ -10,6 +10,7 @@ import typer
 
 from sim import cli_calibrate, cli_trace, console
 from sim.cli_compare import compare
+from sim.cli_figures import figures
 from sim.cli_run import run
 
 BAD_INPUT = 2
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(compare)
 app.command()(run)
+app.command()(figures)
 app.add_typer(cli_trace.app, name="trace")
 app.add_typer(cli_calibrate.app, name="calibrate")
 
@@ -54,6 +56,7 @@ def saber(
       saber compare
       saber run --policy "static(32)" --rps 5
       saber trace describe trace.csv
+      saber figures --quick
       saber calibrate show paper-qwen2.5-coder-3b
 
     Exit codes: 0 done, 1 a check failed, 2 bad input, 3 inconclusive.

@@ -8,7 +8,7 @@ from policies.protocol import NOTHING, Choice
 from sim.compare import compare
 from sim.options import OptionError
 from sim.simulation import simulate
-from sim.study.runs import Cell, run_cell, run_cells
+from sim.study.runs import Cell, each_cell, run_cell, run_cells
 from traces.workloads import workload
 
 PROFILE = load_profile("paper-qwen2.5-coder-3b")
@@ -120,3 +120,14 @@ def test_a_run_without_a_finished_request_has_no_ratio():
 def test_what_cannot_be_run_is_an_error(seeds, jobs, named):
     with pytest.raises(OptionError, match=named):
         run_cells(CELLS[:1], PROFILE, seeds, jobs=jobs)
+
+
+def test_workers_are_let_go_quietly_when_the_rest_is_not_wanted():
+    cells = [Cell("W3", rps, "saber") for rps in (8.0, 9.0, 10.0, 15.0, 20.0)]
+    stream = each_cell(cells, PROFILE, range(2), jobs=2)  # warnings are errors here
+
+    cell, runs = next(stream)
+    assert cell == cells[0]
+    assert same(runs, run_cell(cell, PROFILE, range(2)))
+    del stream
+    assert same(run_cells(cells[:2], PROFILE, range(2), jobs=2)[cell], runs)

@@ -55,6 +55,7 @@ def test_the_wheel_holds_the_packages_and_the_profiles_and_no_tests(wheel):
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"traces", "calibrate", "policies", "sim"}
     assert "calibrate/profiles/paper-qwen2.5-coder-3b.json" in names
+    assert "sim/study/published.json" in names
     shipped = {name for name in names if name.endswith(".py")}
     packages = ("traces", "calibrate", "policies", "sim")
     ours = {str(path.relative_to(ROOT)) for top in packages for path in (ROOT / top).rglob("*.py")}

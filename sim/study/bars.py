@@ -150,5 +150,5 @@ def _handles(seeds: str, several: bool) -> list[Any]:
 
 
 BARS = StudyFigure(
-    3, "3_goodput_bars", "Goodput of static sizes and SABER at 5, 10, 20 rps", cells, table, draw
+    3, "goodput-bars", "Goodput of static sizes and SABER at 5, 10, 20 rps", cells, table, draw
 )

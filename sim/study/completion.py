@@ -173,5 +173,5 @@ def _line(label: str, look: Look, dashes: Literal["-", "--"]) -> Any:
 
 
 COMPLETION = StudyFigure(
-    4, "4_completion_times", "Completion times by task against their SLA", cells, table, draw
+    4, "completion-times", "Completion times by task against their SLA", cells, table, draw
 )

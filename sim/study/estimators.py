@@ -125,5 +125,5 @@ def draw(table: DataFrame) -> Figure:
 
 
 ESTIMATOR_LINES = StudyFigure(
-    7, "7_estimators", "SABER with each speed estimator, over the rate", cells, table, draw
+    7, "estimators", "SABER with each speed estimator, over the rate", cells, table, draw
 )

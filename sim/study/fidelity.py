@@ -10,6 +10,7 @@ import numpy as np
 
 from policies.catalog import make_policy
 from sim.study.published import ESTIMATORS, saber_goodput_pct, static_goodput_pct
+from sim.study.reasons import SABER_REASONS
 from sim.study.runs import Cell
 from sim.study.scores import RESOLUTION_POINTS, Judged, Noise, Score, band, judge, noise, score
 
@@ -212,19 +213,25 @@ def _largest_misses(
 
 
 def _reason(runs: Mapping[Cell, CellRuns], cell: Cell, group: str, published: float) -> str:
-    """Say what the runs themselves tell about a miss."""
-    low, high = band(runs[cell].goodput_pct)
-    within = low - RESOLUTION_POINTS <= published <= high + RESOLUTION_POINTS
+    """Say what the runs, and the study's own records, tell about a miss."""
+    told = []
     if group == STATIC:
         same = _same_cells(runs, cell)
         if len(same) > 1:
             measured = ", ".join(f"{value:.0f}" for value in same)
-            return (
+            told.append(
                 f"the batch never gets so large: {len(same)} sizes are one and the same, "
                 f"measured {measured}"
             )
-    elif all(published > _high_end(runs, cell, group, reading) for reading in READINGS):
-        return "open: published above the band of every reading of the algorithm"
+    else:
+        if all(published > _high_end(runs, cell, group, reading) for reading in READINGS):
+            told.append("open: published above the band of every reading of the algorithm")
+        if group == "usl" and (cell.workload, cell.rps) in SABER_REASONS:
+            told.append(SABER_REASONS[cell.workload, cell.rps])
+    if told:
+        return "; ".join(told)
+    low, high = band(runs[cell].goodput_pct)
+    within = low - RESOLUTION_POINTS <= published <= high + RESOLUTION_POINTS
     return "a single run may fall there" if within else "not known"
 
 

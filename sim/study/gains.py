@@ -236,6 +236,4 @@ def _handles(table: DataFrame) -> list[Any]:
     return handles
 
 
-GAINS = StudyFigure(
-    5, "5_gains", "SABER over the best static size of each rate", cells, table, draw
-)
+GAINS = StudyFigure(5, "gains", "SABER over the best static size of each rate", cells, table, draw)

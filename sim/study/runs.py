@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
@@ -112,9 +113,17 @@ def _each(
         return
     from joblib import Parallel, delayed
 
-    yield from Parallel(n_jobs=jobs, return_as="generator")(
+    results = Parallel(n_jobs=jobs, return_as="generator")(
         delayed(run_cell)(cell, profile, seeds) for cell in cells
     )
+    try:
+        for runs in results:  # noqa: UP028  # so that the close below is ours
+            yield runs
+    finally:
+        # When it is cut short, nobody needs to hear that workers had more to give.
+        with catch_warnings():
+            simplefilter("ignore")
+            results.close()
 
 
 def run_cell(cell: Cell, profile: Profile, seeds: Sequence[int]) -> CellRuns:

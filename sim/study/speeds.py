@@ -145,5 +145,5 @@ def draw(table: DataFrame) -> Figure:
 
 
 SPEEDS = StudyFigure(
-    8, "8_speed_over_load", "Speed of one request against the load", cells, table, draw
+    8, "speed-over-load", "Speed of one request against the load", cells, table, draw
 )

@@ -184,5 +184,5 @@ def _handles(table: DataFrame) -> list[Any]:
 
 
 STABILITY = StudyFigure(
-    6, "6_stability", "Completion time over SLA, and how it varies with load", cells, table, draw
+    6, "stability", "Completion time over SLA, and how it varies with load", cells, table, draw
 )
