@@ -7,6 +7,7 @@ from calibrate.library import load_profile
 from policies.catalog import make_policy
 from sim.simulation import simulate
 from sim.study.bypass import DOUBLED, TEXT
+from traces.request import Trace
 from traces.workloads import workload
 
 PROFILE = load_profile("paper-qwen2.5-coder-3b")
@@ -33,18 +34,50 @@ def test_without_short_requests_it_is_the_inner_policy(policy):
     assert with_bypass.equals(simulate(trace, PROFILE, policy=policy.inner, seed=2).requests)
 
 
-@pytest.mark.parametrize("policy", [TEXT, DOUBLED], ids=["text", "doubled"])
-def test_short_requests_count_nowhere(policy):
-    """While no long request runs or waits, the short ones leave the load at 0 for the next."""
-    trace = workload("W3", 20, 100, 5)
-    requests = simulate(trace, PROFILE, policy=policy, seed=0).requests
-    long = requests[(requests["sla_s"] > 1) & ~requests["demoted"]]
-    first = long.iloc[0]
-    before = requests[requests["arrival_s"] < first["arrival_s"]]
+def one_long_among_short(short_arrivals_s, long_arrival_s):
+    """Return a trace of requests with 1 s, and one of code translation with 12 s."""
+    arrivals = sorted([*short_arrivals_s, long_arrival_s])
+    long = np.array([arrival == long_arrival_s for arrival in arrivals])
+    return Trace(
+        arrivals,
+        np.where(long, 792, 89),
+        np.where(long, 617, 48),
+        sla_s=np.where(long, 12.0, 1.0),
+    )
 
-    assert (before["sla_s"] <= 1).all()
-    # The doubled count polls every 0.1 s; otherwise the first long request goes at once.
-    assert first["admitted_s"] - first["arrival_s"] <= (0.1 if policy is DOUBLED else 0.0)
+
+def test_short_requests_count_nowhere():
+    """Sixty of them run; counted, they would keep a request that needs 51 tokens/s waiting."""
+    trace = one_long_among_short([0.0] * 60, 0.2)
+    with_bypass, alone = (
+        simulate(trace, PROFILE, policy=policy).requests.iloc[-1] for policy in (TEXT, TEXT.inner)
+    )
+
+    assert with_bypass["admitted_s"] == 0.2
+    assert alone["admitted_s"] > 0.2
+
+
+def test_short_requests_leave_the_timer_of_the_others():
+    """The long one waits for the poll at 0.1 s; short ones arrive before and one has finished."""
+    trace = one_long_among_short([0.0, 0.72, 0.74], 0.71)
+    requests = simulate(trace, PROFILE, policy=DOUBLED).requests
+    long = requests[requests["sla_s"] > 1].iloc[0]
+
+    assert long["admitted_s"] == pytest.approx(0.8)
+
+
+def test_the_end_of_a_short_request_is_no_poll():
+    """The long one arrives just before that end and still waits for its poll."""
+    end_s = (
+        simulate(one_long_among_short([0.03], 5.0), PROFILE, policy=DOUBLED)
+        .requests["finished_s"]
+        .iloc[0]
+    )
+    trace = one_long_among_short([0.03], end_s - 0.004)
+    requests = simulate(trace, PROFILE, policy=DOUBLED).requests
+    tenths = requests["admitted_s"].iloc[-1] * 10
+
+    assert tenths == pytest.approx(round(tenths))
 
 
 def test_leaps_change_nothing():
