@@ -184,8 +184,7 @@ def draw_lines(table: DataFrame) -> Figure:
             axes[1, column].axis("off")
             axes[1, column].legend(
                 handles=handles,
-                title=f"max_num_seqs [sequences]\nsimulated: {seeds_text(table)}\n"
-                "shaded: its 95 % interval\npublished: one run a point",
+                title="\n".join(_lines_text(table)),
                 title_fontsize=6.5,
                 loc="center",
                 ncols=2,
@@ -218,18 +217,21 @@ def _lines(ax: Axes, rows: DataFrame, value: str) -> list[Any]:
             linewidth=0.9,
             label=f"{size:g}",
         )
-    handles.append(
-        ax.axhline(
-            TARGET_PCT, color="black", linestyle=":", linewidth=0.9, label=f"target: {TARGET_PCT} %"
-        )
-    )
+    name = f"target: {TARGET_PCT} %"
+    target = ax.axhline(TARGET_PCT, color="black", linestyle=":", linewidth=0.9, label=name)
     goodput_axis(ax)
-    return handles
+    return [*handles[: len(SHAPES)], target, *handles[len(SHAPES) :]]
+
+
+def _lines_text(table: DataFrame) -> list[str]:
+    shaded = ["shaded: its 95 % interval"] if table["low"].notna().any() else []
+    simulated = f"simulated: {seeds_text(table)}"
+    return ["max_num_seqs [sequences]", simulated, *shaded, "published: one run a point"]
 
 
 HEAT_MAPS = StudyFigure(
-    1, "1_sensitivity_maps", "Goodput over static size and rate", cells, table, draw_maps
+    1, "sensitivity-maps", "Goodput over static size and rate", cells, table, draw_maps
 )
 LINES = StudyFigure(
-    2, "2_sensitivity_lines", "Goodput over the rate for each static size", cells, table, draw_lines
+    2, "sensitivity-lines", "Goodput over the rate for each static size", cells, table, draw_lines
 )
