@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -9,7 +10,8 @@ from matplotlib.figure import Figure
 from calibrate.library import load_profile
 from sim.study import runs
 from sim.study.figure import StudyFigure
-from sim.study.files import cells_of, write_study
+from sim.study.figures import FIGURES as STUDY
+from sim.study.files import cells_of, mark_quick, write_study
 from sim.study.runs import Cell
 
 PROFILE = load_profile("paper-qwen2.5-coder-3b")
@@ -127,3 +129,17 @@ def test_a_quick_look_is_marked_in_the_picture(tmp_path):
 
     assert "quick look: 2 seeds" in (tmp_path / "quick/figure-1-slug1.svg").read_text()
     assert "quick look" not in (tmp_path / "whole/figure-1-slug1.svg").read_text()
+
+
+@pytest.mark.parametrize("number", [1, 3, 5])
+def test_the_mark_of_a_quick_look_hides_nothing(number):
+    """Room is made above whatever the figure has: a map with colours, bars, annotated gains."""
+    wanted = next(figure for figure in STUDY if figure.number == number)
+    few = runs.CellRuns(np.array([40.0, 60.0]), np.array([1.0, 1.2]), np.array([0.1, 0.2]))
+    drawn = wanted.draw(wanted.table(dict.fromkeys(wanted.cells(), few)))
+    mark_quick(drawn, 2)
+    drawn.draw_without_rendering()
+
+    [mark] = [text for text in drawn.texts if "quick look" in text.get_text()]
+    lowest = mark.get_window_extent().y0
+    assert all(ax.get_tightbbox().y1 <= lowest for ax in drawn.axes if ax.get_visible())

@@ -16,6 +16,8 @@ from sim.study.runs import each_cell
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from matplotlib.figure import Figure
+
     from calibrate.profile import Profile
     from sim.study.fidelity import Fidelity
     from sim.study.figure import StudyFigure
@@ -103,8 +105,7 @@ def _write_figure(
     table = figure.table(runs)
     drawn = figure.draw(table)
     if quick and figure.cells():
-        note = f"a quick look: {seeds} seeds a cell"
-        drawn.suptitle(note, x=0.99, ha="right", fontsize=7, color=QUICK_COLOUR)
+        mark_quick(drawn, seeds)
     stem = f"figure-{figure.number}-{figure.slug}"
     csv = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     # Made beside their places and then renamed: a file that is there is whole.
@@ -112,6 +113,13 @@ def _write_figure(
         pictures = write_figure(drawn, Path(unfinished), stem)
         found = [picture.replace(out / picture.name) for picture in pictures]
     return (*found, _write(out / f"{stem}.csv", csv))
+
+
+def mark_quick(drawn: Figure, seeds: int) -> None:
+    """Say above a figure that it is a first look, and make room for it."""
+    drawn.set_layout_engine("constrained")
+    note = f"a quick look: {seeds} seeds a cell"
+    drawn.suptitle(note, x=0.99, ha="right", fontsize=7, color=QUICK_COLOUR)
 
 
 def _write_fidelity(found: Fidelity, out: Path, quick: bool) -> tuple[Path, ...]:
