@@ -17,6 +17,7 @@ from sim.study.runs import Cell
 PROFILE = load_profile("paper-qwen2.5-coder-3b")
 SHARED = Cell("W3", 2.0, "static(20)", "uniform")
 OWN = Cell("W3", 2.0, "saber")
+OTHER = Cell("W1", 2.0, "saber")
 
 
 def table(found):
@@ -35,10 +36,13 @@ def draw(table):
 
 
 def figure(number, *cells, draw=draw):
-    return StudyFigure(number, f"slug{number}", f"title {number}", lambda: cells, table, draw)
+    def own_table(found):
+        return table({cell: found[cell] for cell in cells})
+
+    return StudyFigure(number, f"slug{number}", f"title {number}", lambda: cells, own_table, draw)
 
 
-FIGURES = [figure(1, SHARED), figure(4, OWN, SHARED)]
+FIGURES = [figure(1, SHARED), figure(4, OWN, SHARED, OTHER)]
 
 
 def write(out, figures=FIGURES, **options):
@@ -57,7 +61,11 @@ def test_each_figure_is_a_png_an_svg_and_its_table(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[0] + names[1])
     assert (tmp_path / "figure-1-slug1.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (tmp_path / "figure-1-slug1.svg").read_text()
-    assert list(pd.read_csv(tmp_path / "figure-4-slug4.csv")["policy"]) == ["static(20)", "saber"]
+    assert list(pd.read_csv(tmp_path / "figure-4-slug4.csv")["policy"]) == [
+        "saber",
+        "static(20)",
+        "saber",
+    ]
     assert written.fidelity is None
 
 
@@ -77,10 +85,10 @@ def test_a_cell_of_two_figures_runs_once(tmp_path, monkeypatch):
     done = []
     write(tmp_path, on_done=done.append)
 
-    assert ran == [SHARED, OWN]
-    assert done == [1, 2]
-    assert cells_of(FIGURES, with_fidelity=False) == [SHARED, OWN]
-    assert len(cells_of(FIGURES, with_fidelity=True)) == 528  # both are among them
+    assert ran == [SHARED, OWN, OTHER]
+    assert done == [1, 2, 3]
+    assert cells_of(FIGURES, with_fidelity=False) == [SHARED, OWN, OTHER]
+    assert len(cells_of(FIGURES, with_fidelity=True)) == 528  # all are among them
 
 
 def test_what_was_written_before_an_interrupt_stays_and_nothing_half_done(tmp_path):

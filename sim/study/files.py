@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from sim.study.figure import StudyFigure
     from sim.study.runs import Cell, CellRuns
 
-QUICK_COLOUR = "#D55E00"
-
 
 @dataclass(frozen=True)
 class Written:
@@ -119,7 +117,7 @@ def mark_quick(drawn: Figure, seeds: int) -> None:
     """Say above a figure that it is a first look, and make room for it."""
     drawn.set_layout_engine("constrained")
     note = f"a quick look: {seeds} seeds a cell"
-    drawn.suptitle(note, x=0.99, ha="right", fontsize=7, color=QUICK_COLOUR)
+    drawn.suptitle(note, x=0.99, ha="right", fontsize=7)
 
 
 def _write_fidelity(found: Fidelity, out: Path, quick: bool) -> tuple[Path, ...]:
