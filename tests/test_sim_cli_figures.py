@@ -113,6 +113,13 @@ def test_a_quick_look_is_marked_in_every_file_with_runs(capsys):
     assert (pd.read_csv(f"{stem}.csv")["seeds"] == 6).all()
 
 
+def test_the_help_has_examples(capsys):
+    code, out, _ = run(capsys, "--help")
+
+    assert code == 0
+    assert "saber figures --only 3,5" in out.split("Examples:")[1]
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
