@@ -31,7 +31,7 @@ def test_every_command_of_the_tool_has_an_example():
     text = "".join(COMMANDS)
     for command in (
         *("compare", "run", "trace generate", "trace describe", "trace convert"),
-        *("calibrate gpu", "calibrate show", "calibrate speed"),
+        *("calibrate gpu", "calibrate show", "calibrate speed", "figures"),
     ):
         assert f"saber {command} " in text
 
