@@ -101,6 +101,8 @@ def test_completion_is_the_share_of_all_requests_of_a_task():
     assert shares["W3", "static(80)", "code_qna"] == 100
     assert shares["W3", "saber", "code_qna"] == pytest.approx(100 - 100 * 12 / 50)
     assert shares["W3", "saber", "code_summary"] == 4
+    band_low = at_sla.set_index(["workload", "policy", "task"])["band_low"]
+    assert band_low["W3", "saber", "code_qna"] == pytest.approx(52 + 0.025 * 48)  # of 52 and 100
     assert shares["W1", "saber", "code_translation"] == 100
     deciles = table[table["published_pct"].notna()]
     assert len(deciles) == 2 * 4 * 9
@@ -142,6 +144,14 @@ def test_gains_stand_beside_those_of_the_published_cells_and_the_printed_average
     assert of_cells.mean().round(1).dropna().to_dict() == {"W1": 10.2, "W3": 4.3}
     assert only(studied, workload="W3", rps=20.0)["published"].item() == 26
     assert table[table["series"].str.endswith("fair")]["published"].isna().all()
+
+
+def test_a_fair_gain_is_between_runs_of_the_same_requests():
+    # What one seed makes easy is easy for both: the difference has no noise.
+    table = table_of(5, lambda cell: {None: [50, 90], 10: [40, 80]}.get(size_of(cell), 0))
+    fair = only(table, workload="W3", series="gain, fair")
+
+    assert fair[["value", "low", "high"]].to_numpy().tolist() == [[10, 10, 10]] * 13
 
 
 def test_one_seed_has_no_fair_comparison():
@@ -310,6 +320,19 @@ def test_lines_show_the_target():
     assert len(axes) == 5
     for ax in axes:
         assert any(set(line.get_ydata()) == {95} for line in ax.lines)
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 30])
+def test_the_numbers_of_gains_stand_clear_of_the_marks(seeds):
+    picture = picture_of(5, seeds)
+    renderer = picture.canvas.get_renderer()
+    lower = picture.axes[3:6]
+    tops = [ax.dataLim.y1 for ax in lower]
+
+    assert all(len(ax.texts) == len(RATES) * (1 if seeds == 1 else 2) for ax in lower)
+    for ax in lower:
+        highest = ax.transData.transform((0, max(tops)))[1]
+        assert min(text.get_window_extent(renderer).y0 for text in ax.texts) > highest
 
 
 def test_frames_go_round_the_best_cells_of_a_map():
