@@ -41,7 +41,7 @@ test-torch: $(TORCH)/.done
 	$(TORCH)/bin/python -m pytest -p no:xdist tests/with_torch
 
 notebooks: $(NOTEBOOKS)/.done
-	SABER_SEEDS=$(NOTEBOOK_SEEDS) $(NOTEBOOKS)/bin/python -m pytest --nbmake notebooks/*.ipynb
+	SABER_SEEDS=$(NOTEBOOK_SEEDS) $(NOTEBOOKS)/bin/python -m pytest --nbmake -n auto notebooks/*.ipynb
 
 lint: $(LINT)/.done
 	$(LINT)/bin/ruff check
