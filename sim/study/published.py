@@ -89,7 +89,9 @@ SUMMARY: Mapping[str, Printed] = MappingProxyType(
         "cv_saber_w1": Printed(
             33.7, "%", "variation of SABER's mean SLA ratio over the rates, W1", _RQ2
         ),
-        "cv_best_static_w1": Printed(52.4, "%", "the same of the best static size, W1", _RQ2),
+        "cv_best_static_w1": Printed(
+            52.4, "%", "the same of the best static size of each rate, W1", _RQ2
+        ),
     }
 )
 """Figures the study prints about its own measurements, by a short name."""
