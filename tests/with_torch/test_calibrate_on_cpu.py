@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import statistics
 import subprocess
@@ -19,12 +20,14 @@ from calibrate.steps import raw_points
 ROOT = Path(__file__).parents[2]
 STEPS = grid(CPU_QUICK, 4096)
 WORST_MAPE = 15.0  # of CPU shared with others; a GPU of one's own is held to 5
+# Of the wall time of one thread; with less, others had the core and the times are not its own.
+LEAST_CPU_SHARE = 0.9
 EFFORT = EFFORTS["cpu", True]
 
 
 def start(*words, program=("sim.cli", "calibrate", "gpu")):
     return subprocess.Popen(
-        [sys.executable, "-m", *program, "--device", "cpu", "--quick", *words],
+        [sys.executable, "-m", *program, "--device", "cpu", "--quick", "--threads", "1", *words],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -38,29 +41,49 @@ def finished(process):
     return out, err
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    path = tmp_path_factory.mktemp("tiny") / "tiny.json"
-    out, err = finished(start("--model", "tiny", "--out", str(path)))
+def measured(model, path, *words):
+    """Return the profile, and the share of the wall time that its one thread had a core."""
+    before, start_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    out, err = finished(start("--model", model, "--out", str(path), *words))
+    wall_s = time.monotonic() - start_s
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert str(path) in out
     assert not err.count("Traceback")
-    return load_profile(path)
+    return load_profile(path), cpu_s / wall_s
+
+
+def judge_only_if_undisturbed(*shares):
+    if min(shares) < LEAST_CPU_SHARE:
+        pytest.skip(
+            f"other work had the core for {1 - min(shares):.0%} of the time: these are not the "
+            "model's times, and say nothing of the fit"
+        )
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return measured("tiny", tmp_path_factory.mktemp("tiny") / "tiny.json")
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    path = tmp_path_factory.mktemp("small") / "small.json"
-    finished(start("--model", "small", "--out", str(path)))
-    return load_profile(path)
+    return measured("small", tmp_path_factory.mktemp("small") / "small.json")
 
 
 @pytest.mark.parametrize("name", ["tiny", "small"])
 def test_a_cpu_is_known_well_enough(name, request, record_property):
-    profile = request.getfixturevalue(name)
+    profile, share = request.getfixturevalue(name)
     held_out = profile.fit["held_out"]
     record_property("held_out_mape", {region: e.mape for region, e in held_out.items()})
     assert set(held_out) == {"decode", "prefill", "chunk", "mixed"}
+    judge_only_if_undisturbed(share)
     assert all(error.mape <= WORST_MAPE for error in held_out.values()), held_out
+
+
+@pytest.mark.parametrize("name", ["tiny", "small"])
+def test_the_profile_holds_every_point(name, request):
+    profile, _ = request.getfixturevalue(name)
     points = raw_points(profile.raw)
     assert [point.step for point in points] == list(STEPS)
     assert not any(point.problem for point in points)
@@ -72,7 +95,7 @@ def test_a_cpu_is_known_well_enough(name, request, record_property):
 
 def test_compare_runs_on_what_was_measured(tiny, tmp_path):
     path = tmp_path / "p.json"
-    tiny.save(path)
+    tiny[0].save(path)
     ran = subprocess.run(
         [
             *(sys.executable, "-m", "sim.cli", "compare", "--profile", str(path)),
@@ -102,19 +125,19 @@ def test_killed_in_the_middle_and_resumed_it_is_the_same_profile(tiny, tmp_path)
     kept = partial.read_text().splitlines()
     assert not path.exists()
 
-    finished(start("--model", "tiny", "--out", str(path), "--resume"))
-    resumed = load_profile(path)
+    resumed, share = measured("tiny", path, "--resume")
     assert not partial.exists()
     assert len(kept) >= middle
-    before, after = ({p.step: p for p in raw_points(run.raw)} for run in (tiny, resumed))
+    before, after = ({p.step: p for p in raw_points(run.raw)} for run in (tiny[0], resumed))
     assert list(after) == list(before)
+    repeats = {point["repeats"] for point in resumed.raw}
+    assert min(repeats) >= EFFORT.rounds * EFFORT.least
+    judge_only_if_undisturbed(tiny[1], share)
     # The clock of a shared machine may be another one by now; but the same for all steps, within
     # what a third of them may be off by noise.
     ratios = sorted(after[step].median_s / before[step].median_s for step in before)
     middle_half = ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]
     assert middle_half[1] / middle_half[0] < 1.5
-    repeats = {point["repeats"] for point in resumed.raw}
-    assert min(repeats) >= EFFORT.rounds * EFFORT.least
 
 
 def test_the_package_alone_measures_as_well(tmp_path):
