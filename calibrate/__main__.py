@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from calibrate.gpu import DEVICES, GpuOptions, calibrate_gpu, seconds_of
+from calibrate.gpu import calibrate_gpu
+from calibrate.gpu_options import DEVICES, GpuOptions, seconds_of
 from calibrate.schema import ProfileError
 
 if TYPE_CHECKING:

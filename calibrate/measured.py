@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from calibrate.architectures import Architecture
-    from calibrate.gpu import GpuOptions
+    from calibrate.gpu_options import GpuOptions
     from calibrate.partial import Partial
     from calibrate.steps import Measurement, Step
 

@@ -139,7 +139,8 @@ def gpu(
       saber calibrate gpu --model tiny --device cpu --quick
       saber calibrate gpu --config config.json --dtype fp16 --resume --out mine.json
     """
-    from calibrate.gpu import GpuOptions, calibrate_gpu, seconds_of
+    from calibrate.gpu import calibrate_gpu
+    from calibrate.gpu_options import GpuOptions, seconds_of
 
     options = GpuOptions(
         model=model,

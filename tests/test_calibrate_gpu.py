@@ -9,7 +9,8 @@ from bench_cases import COST, CostBench
 
 from calibrate import ProfileError, load_profile
 from calibrate.capacity import with_utilization
-from calibrate.gpu import GpuOptions, calibrate_gpu, seconds_of
+from calibrate.gpu import calibrate_gpu
+from calibrate.gpu_options import GpuOptions, seconds_of
 from calibrate.grid import CPU_QUICK, grid
 from calibrate.holdout import held_out_rows
 from calibrate.steps import raw_points
