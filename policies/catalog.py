@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
-from dataclasses import MISSING, fields
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from policies.function import FunctionPolicy
 from policies.guarded import Guarded
 from policies.protocol import PolicyError
 from policies.saber import Saber
 from policies.static import Static
+from policies.text import nearest, parse_call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from policies.protocol import Policy
 
@@ -43,7 +41,9 @@ def make_policy(source: object) -> Policy:
     text = source.strip()
     if ":" in text.split("(")[0]:
         return _from_module(text)
-    return _from_call(text)
+    return cast(
+        "Policy", parse_call(text, POLICIES, "policy", hint=" (module:object names your own)")
+    )
 
 
 def split_policies(text: str) -> list[str]:
@@ -59,66 +59,6 @@ def split_policies(text: str) -> list[str]:
     if not all(names):
         raise PolicyError(f"policies {text!r}: expected names separated by single commas")
     return names
-
-
-def _from_call(text: str) -> Policy:
-    shape = f"policy {text!r}: expected a name such as saber, or name(parameter=value, ...)"
-    try:
-        node = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError):
-        raise PolicyError(shape) from None
-    call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])
-    if not isinstance(call.func, ast.Name):
-        raise PolicyError(shape)
-    name = call.func.id
-    if name not in POLICIES:
-        raise PolicyError(
-            f"unknown policy {name!r}{_nearest(name, POLICIES)} (module:object names your own)"
-        )
-    factory = POLICIES[name]
-    parameters = [field.name for field in fields(factory)]
-    if len(call.args) > len(parameters):
-        raise PolicyError(
-            f"policy {text!r}: {len(call.args)} values for {len(parameters)} parameters "
-            f"({', '.join(parameters)})"
-        )
-    given: dict[str, Any] = {}
-    pairs: list[tuple[str | None, ast.expr]] = [
-        *zip(parameters, call.args, strict=False),
-        *((keyword.arg, keyword.value) for keyword in call.keywords),
-    ]
-    for parameter, value in pairs:
-        if parameter not in parameters:
-            raise PolicyError(
-                f"{name}: unknown parameter {parameter!r}{_nearest(str(parameter), parameters)}"
-            )
-        if parameter in given:
-            raise PolicyError(f"{name}: parameter {parameter!r} is given twice")
-        given[parameter] = _value(value, f"{name}: {parameter}")
-    required = [f.name for f in fields(factory) if f.default is MISSING and f.name not in given]
-    if required:
-        raise PolicyError(
-            f"policy {text!r}: {required[0]} is missing: expected {name}({required[0]}=...)"
-        )
-    return factory(**given)
-
-
-def _value(node: ast.expr, what: str) -> object:
-    """Return the number, word or None a parameter is set to."""
-    if isinstance(node, ast.Name):
-        return node.id
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError):
-        raise PolicyError(
-            f"{what}={ast.unparse(node)}: expected a number, a word or None"
-        ) from None
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    names = list(known)
-    close = get_close_matches(word.lower(), names, n=1)
-    return f", did you mean {close[0]!r}?" if close else f": expected one of {', '.join(names)}"
 
 
 def _from_module(text: str) -> Policy:
@@ -138,7 +78,7 @@ def _from_module(text: str) -> Policy:
     if not hasattr(module, path):
         names = [name for name in vars(module) if not name.startswith("_")]
         raise PolicyError(
-            f"policy {text!r}: module {module_name} has no {path!r}{_nearest(path, names)}"
+            f"policy {text!r}: module {module_name} has no {path!r}{nearest(path, names)}"
         )
     policy = _from_object(getattr(module, path), text)
     return policy if isinstance(policy, tuple(POLICIES.values())) else Guarded(policy)

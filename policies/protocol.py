@@ -10,9 +10,11 @@ When deciders are evaluated
 ---------------------------
 * once per arrival, in trace order, with ``view.arrived`` set;
 * once per instant at which requests finish, with ``view.finished`` set;
+* when a client gives a request up that waits here or is in the engine, with ``view.cancelled`` set;
 * at the instant a former choice asked for in ``wake_ps``.
 
-At one instant arrivals come first, then wake-ups, then the engine's step boundary (and with it
+At one instant what comes from outside is first (a replica that fails or returns, a client that
+gives up, arrivals, in this order), then wake-ups, then the engine's step boundary (and with it
 completions).  A decider is never evaluated at a step boundary at which nothing finished, so it can
 not depend on how the simulator advances the engine between changes.
 
@@ -57,6 +59,9 @@ class Pending(NamedTuple):
         The most tokens the client asked for.
     task, tenant, session : str
         Labels from the trace, empty where it has none.
+    prefix : int
+        What the prompt begins with: requests that share their first block of content share this
+        number; -1 where the trace does not say.
     """
 
     id: int
@@ -67,6 +72,7 @@ class Pending(NamedTuple):
     task: str = ""
     tenant: str = ""
     session: str = ""
+    prefix: int = -1
 
     @property
     def arrival_s(self) -> float:
@@ -110,6 +116,10 @@ class View:
         The request that arrived at this evaluation.
     finished : sequence of int
         Ids of the requests that finished at this evaluation, ascending.
+    cancelled : sequence of int
+        Ids of the requests that left at this evaluation without having finished, because their
+        client timed out or gave up.  A decider forgets them, whether it had released them or not;
+        a later retry arrives anew, under the same id.
     in_engine : int
         Requests released to the engine and unfinished: waiting there, running, or preempted.
     queue : sequence of Pending
@@ -117,13 +127,14 @@ class View:
         Deciders that keep their own queues see an empty one.
     """
 
-    __slots__ = ("_engine", "arrived", "finished", "in_engine", "now_ps", "queue")
+    __slots__ = ("_engine", "arrived", "cancelled", "finished", "in_engine", "now_ps", "queue")
 
     def __init__(self, engine: EngineState) -> None:
         self._engine = engine
         self.now_ps = 0
         self.arrived: Pending | None = None
         self.finished: Sequence[int] = ()
+        self.cancelled: Sequence[int] = ()
         self.in_engine = 0
         self.queue: Sequence[Pending] = ()
 

@@ -1,52 +1,74 @@
-"""Which replica a request goes to."""
+"""Which replica a request goes to: what a router is shown and the Protocols it fulfils."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
+    from calibrate.profile import Profile
     from policies.protocol import Pending
+
+
+class Fleet:
+    """What a router is shown; read it, do not keep it and do not change it.
+
+    Attributes
+    ----------
+    now_ps : int
+        The clock [ps].
+    taking : sequence of int
+        Indices of the replicas that take requests now, ascending, at least one.  Others are
+        starting, draining, failed or switched off.
+    requests : sequence of int
+        By replica index: requests sent there that have not ended.
+    outstanding_tokens : sequence of int
+        By replica index: prompt tokens and ``max_tokens`` of these requests, all together.
+    profiles : sequence of Profile
+        By replica index: what it runs on.
+
+    Notes
+    -----
+    `requests` and `outstanding_tokens` are up to date only for routers whose `looks` is true.
+    """
+
+    __slots__ = ("now_ps", "outstanding_tokens", "profiles", "requests", "taking")
+
+    def __init__(self, profiles: Sequence[Profile]) -> None:
+        self.now_ps = 0
+        self.profiles = tuple(profiles)
+        self.taking: Sequence[int] = range(len(self.profiles))
+        self.requests = [0] * len(self.profiles)
+        self.outstanding_tokens = [0] * len(self.profiles)
 
 
 class Route(Protocol):
     """Routes the requests of one run."""
 
-    def route(self, request: Pending) -> int:
-        """Return the index of the replica that gets `request`."""
+    def route(self, request: Pending, fleet: Fleet) -> int:
+        """Return the index of the replica that gets `request`, one of ``fleet.taking``."""
         ...
 
 
 class Router(Protocol):
     """Frozen parameters that can start routing."""
 
-    def start(self, replicas: int, rng: np.random.Generator) -> Route:
-        """Return the routing of one run over `replicas` replicas."""
+    @property
+    def label(self) -> str:
+        """Canonical text: what to type on the command line to get this router."""
         ...
 
+    @property
+    def looks(self) -> bool:
+        """Whether routing depends on what the replicas do.
 
-@dataclass(frozen=True)
-class RoundRobin:
-    """Each replica in turn."""
+        A replica that nobody looks at need not be brought up to date at every arrival.
+        """
+        ...
 
-    def start(self, replicas: int, rng: np.random.Generator) -> InTurn:
-        """Return a routing that begins at replica 0."""
-        return InTurn(replicas)
-
-
-class InTurn:
-    """Counts arrivals modulo the number of replicas."""
-
-    __slots__ = ("_next", "_replicas")
-
-    def __init__(self, replicas: int) -> None:
-        self._replicas = replicas
-        self._next = 0
-
-    def route(self, request: Pending) -> int:
-        """Return the replica whose turn it is."""
-        index = self._next
-        self._next = index + 1 if index + 1 < self._replicas else 0
-        return index
+    def start(self, profiles: Sequence[Profile], rng: np.random.Generator) -> Route:
+        """Return the routing of one run over replicas with these profiles."""
+        ...

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from policies.protocol import Pending
-    from policies.routing import Route
+    from policies.routing import Fleet, Route
     from sim.spec import ReplicaSpec
 
 ARRIVAL = simpy.events.EventPriority(0)
@@ -35,12 +35,14 @@ class Arrivals:
         requests: Iterable[Pending],
         replicas: Sequence[Replica],
         route: Route,
+        fleet: Fleet,
         until_ps: int,
     ) -> None:
         self._env = env
         self._requests = iter(requests)
         self._arrive = [replica.arrive for replica in replicas]
         self._route = route.route
+        self._fleet = fleet
         self._until_ps = until_ps
         self._event = env.event()
         self._event._ok = True
@@ -59,7 +61,7 @@ class Arrivals:
     def _deliver(self, event: simpy.Event) -> None:
         request = self._next
         assert request is not None
-        self._arrive[self._route(request)](request)
+        self._arrive[self._route(request, self._fleet)](request)
         self._schedule_next(request.arrival_ps)
 
 
@@ -67,6 +69,7 @@ def run_cluster(
     arrivals: Iterable[Pending],
     specs: Sequence[ReplicaSpec],
     route: Route,
+    fleet: Fleet,
     until_ps: int | None = None,
 ) -> None:
     """Run a trace through a cluster and leave the account in the ledgers of `specs`.
@@ -79,13 +82,15 @@ def run_cluster(
         The replicas.
     route : Route
         Picks a replica for each request.
+    fleet : Fleet
+        What it is shown.
     until_ps : int, optional
         Stop the clock here [ps]; by default the run ends when nothing is left to happen.
     """
     env = simpy.Environment(initial_time=0)
     replicas = [Replica(spec) for spec in specs]
     last_ps = NEVER_PS - 1 if until_ps is None else until_ps
-    Arrivals(env, arrivals, replicas, route, last_ps)
+    Arrivals(env, arrivals, replicas, route, fleet, last_ps)
     env.run()
     for replica in replicas:
         replica.stop(last_ps)

@@ -6,9 +6,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from policies.protocol import PS_PER_S
+
+if TYPE_CHECKING:
+    from policies.routing import Router
+    from sim.autoscale import Autoscale
+    from sim.clients import Clients
+    from sim.failures import Failures
+    from sim.tenants import Tenants
 
 Discipline = Literal["prefill-first", "chunked"]
 GOODPUT_KEYS = ("ttft", "tpot", "e2el")
@@ -24,7 +31,7 @@ class OptionError(ValueError):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run a trace on a replica.
+    """How to run a trace on a cluster.
 
     Attributes
     ----------
@@ -52,6 +59,22 @@ class RunOptions:
         Coefficient of variation of the factor on each segment's step time; 0 is none.
     goodput_ms : mapping or None
         Limits by ``ttft``, ``tpot``, ``e2el`` [ms], as in vLLM; they replace the SLA in `met`.
+    prefix_caching : bool
+        Keep the KV blocks of prompts and share them between requests that begin alike; needs a
+        trace with `hash_ids` or sessions.
+    router : str or Router
+        Which replica a request goes to: as `policies.routers.make_router` takes it.
+    startup_s : float
+        From the decision to start a replica, or the end of its repair, until it takes requests:
+        loading and warming up [s].  Replicas that are there from the start are ready at once.
+    failures : Failures or None
+        What goes wrong.
+    clients : Clients or None
+        How users behave; None sends every request once, when the trace says, and waits forever.
+    autoscale : Autoscale or None
+        How the number of replicas follows the load; None keeps it.
+    tenants : Tenants or None
+        Caps by tenant.
     """
 
     max_num_seqs: int | None = None
@@ -66,6 +89,13 @@ class RunOptions:
     warmup_s: float = 0.0
     jitter_cv: float = 0.0
     goodput_ms: Mapping[str, float] | None = None
+    prefix_caching: bool = False
+    router: str | Router = "round-robin"
+    startup_s: float = 0.0
+    failures: Failures | None = None
+    clients: Clients | None = None
+    autoscale: Autoscale | None = None
+    tenants: Tenants | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_num_batched_tokens", "block_size", *MAY_BE_NONE):
@@ -92,6 +122,7 @@ class RunOptions:
                 f"until_s={self.until_s:g} is not after warmup_s={self.warmup_s:g}: "
                 "nothing would be measured"
             )
+        seconds("startup_s", self.startup_s)
         if self.goodput_ms is not None:
             _check_goodput(self.goodput_ms)
 
@@ -101,6 +132,16 @@ def whole_number(name: str, value: object, at_least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
         raise OptionError(f"{name}={value!r}: expected a whole number of at least {at_least}")
     return int(value)
+
+
+def seconds(name: str, value: object, above: float | None = None) -> float:
+    """Return a time of at least 0, or above `above`; an OptionError if it is none."""
+    if _is_number(value):
+        assert isinstance(value, int | float)
+        if 0 <= value <= LONGEST_S and (above is None or value > above):
+            return float(value)
+    wanted = "of at least 0" if above is None else f"above {above:g}"
+    raise OptionError(f"{name}={value!r}: expected seconds {wanted}, up to {LONGEST_S:g}")
 
 
 def _is_number(value: object) -> bool:

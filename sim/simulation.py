@@ -13,7 +13,8 @@ from calibrate.capacity import with_utilization
 from calibrate.profile import Profile
 from policies.catalog import make_policy
 from policies.protocol import NEVER_PS, PS_PER_S, Pending
-from policies.routing import RoundRobin
+from policies.routers import RoundRobin
+from policies.routing import Fleet
 from sim.cluster import run_cluster
 from sim.costs import StepCosts
 from sim.ledger import Ledger, ReplicaLedger
@@ -117,10 +118,11 @@ def simulate(
         for index in range(replicas)
     ]
     router: Router = RoundRobin()
-    route = router.start(replicas, _stream(seed, ROUTER_STREAM, 0))
+    profiles = [profile] * replicas
+    route = router.start(profiles, _stream(seed, ROUTER_STREAM, 0))
     until_ps = None if options.until_s is None else to_ps(options.until_s)
     run = run_cluster if leap else run_stepwise
-    run(pending(trace, arrival_ps, sla_ps), specs, route, until_ps)
+    run(pending(trace, arrival_ps, sla_ps), specs, route, Fleet(profiles), until_ps)
     accounts = tuple(spec.account for spec in specs)
     return Result(
         trace=trace,

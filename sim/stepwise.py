@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from policies.protocol import Pending
-    from policies.routing import Route
+    from policies.routing import Fleet, Route
     from sim.spec import ReplicaSpec
 
 ARRIVAL, TIMER, BOUNDARY = range(3)
@@ -25,7 +25,11 @@ ARRIVAL, TIMER, BOUNDARY = range(3)
 
 
 def run_stepwise(
-    arrivals: Iterable[Pending], specs: Sequence[ReplicaSpec], route: Route, until_ps: int | None
+    arrivals: Iterable[Pending],
+    specs: Sequence[ReplicaSpec],
+    route: Route,
+    fleet: Fleet,
+    until_ps: int | None,
 ) -> None:
     """Run `arrivals` through the replicas and fill the ledgers of `specs`.
 
@@ -37,6 +41,8 @@ def run_stepwise(
         The replicas, by index; their ledgers are written, nothing else is.
     route : Route
         Which replica each request goes to.
+    fleet : Fleet
+        What it is shown.
     until_ps : int or None
         Process what happens up to and at this instant [ps], then stop; None runs to the end.
 
@@ -59,7 +65,7 @@ def run_stepwise(
         if now_ps > last_ps:
             break
         if kind == ARRIVAL and request is not None:
-            replicas[route.route(request)].arrive(request)
+            replicas[route.route(request, fleet)].arrive(request)
             request = next(coming, None)
         elif kind == TIMER:
             replicas[index].wake(now_ps)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from policies.protocol import NEVER_PS, Choice, Pending
-from policies.routing import RoundRobin
+from policies.routers import RoundRobin
+from policies.routing import Fleet
 from policies.static import PassThrough
 from sim.ledger import Ledger, ReplicaLedger
 from sim.options import EngineLimits
@@ -158,8 +159,9 @@ def run(case: Case, runner: Callable[..., None]) -> Outcome:
                 jitter=jitter,
             )
         )
-    route = RoundRobin().start(len(specs), np.random.default_rng(case.seed))
-    runner(case.pending, specs, route, case.until_ps)
+    fleet = Fleet([None] * len(specs))
+    route = RoundRobin().start(fleet.profiles, np.random.default_rng(case.seed))
+    runner(case.pending, specs, route, fleet, case.until_ps)
     result = outcome(ledger, [spec.account for spec in specs])
     result.views = [watcher.log for watcher in watchers]
     return result

@@ -7,7 +7,8 @@ import pytest
 
 from calibrate import load_profile
 from policies.catalog import make_policy
-from policies.routing import RoundRobin
+from policies.routers import RoundRobin
+from policies.routing import Fleet
 from policies.static import Static
 from sim import simulate
 from traces import workload
@@ -31,5 +32,6 @@ def test_the_label_makes_the_same_policy():
 
 @pytest.mark.parametrize("replicas", [1, 2, 5])
 def test_round_robin_gives_each_replica_its_turn(replicas):
-    route = RoundRobin().start(replicas, np.random.default_rng(0))
-    assert [route.route(None) for _ in range(12)] == [i % replicas for i in range(12)]
+    fleet = Fleet([PAPER] * replicas)
+    route = RoundRobin().start(fleet.profiles, np.random.default_rng(0))
+    assert [route.route(None, fleet) for _ in range(12)] == [i % replicas for i in range(12)]

@@ -1,0 +1,44 @@
+"""Tenants: who shares a cluster, and how much of it each may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sim.options import OptionError, whole_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Tenants:
+    """A cap on what each tenant may have in the cluster at once.
+
+    Attributes
+    ----------
+    shares : mapping of str to float
+        Weights by tenant label; a tenant of the trace that is not named has no cap.
+    max_requests : int
+        Requests all named tenants together may have in the cluster.  A tenant whose share of it
+        is used up is refused at the door, like HTTP 429.
+    """
+
+    shares: Mapping[str, float]
+    max_requests: int
+
+    def __post_init__(self) -> None:
+        whole_number("max_requests", self.max_requests, 1)
+        if not self.shares or any(
+            isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1e9
+            for share in self.shares.values()
+        ):
+            raise OptionError(f"tenant shares {dict(self.shares)!r}: expected weights above 0")
+
+    def caps(self) -> dict[str, int]:
+        """Return the most requests each named tenant may have in the cluster, at least one."""
+        total = sum(self.shares.values())
+        return {
+            name: max(1, int(self.max_requests * share / total))
+            for name, share in self.shares.items()
+        }
