@@ -14,6 +14,8 @@ from policies.protocol import Running
 from sim.kvcache import BlockPhases
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sim.spec import ReplicaSpec
 
 ID_BITS = 32
@@ -106,6 +108,45 @@ class Decoding:
     def pop_last(self) -> tuple[int, int, int]:
         """Remove the last admitted; return it, its tokens generated and the last one's instant."""
         request, last_step = self._last_step.popitem()
+        generated = self._forget(request, last_step)
+        if not self._newcomers:
+            return request, generated, self._token_ps
+        token_ps, sequences = self._newcomers.pop()
+        if sequences > 1:
+            self._newcomers.append((token_ps, sequences - 1))
+        return request, generated, token_ps
+
+    def drop(self, requests: Iterable[int]) -> None:
+        """Remove sequences before the token of the step in flight, which is the leap's last.
+
+        The steps of the leap before it are applied; the caller applies it by ``end_step``.
+        """
+        if self.steps > 1:
+            self.steps -= 1
+            self.end_ps = self._start_ps + self._time(self.steps)
+            self.end_leap()
+        self.steps = 0
+        for request in requests:
+            self._remove_newcomer(request)
+            last_step = self._last_step.pop(request)
+            self._forget(request, last_step)
+
+    def _remove_newcomer(self, request: int) -> None:
+        """Count a sequence out of the newcomers, the last to join, if it is one of them."""
+        if not self._newcomers:
+            return
+        behind = len(self._last_step) - list(self._last_step).index(request) - 1
+        for i in range(len(self._newcomers) - 1, -1, -1):
+            token_ps, sequences = self._newcomers[i]
+            if behind < sequences:
+                self._newcomers[i] = token_ps, sequences - 1
+                if sequences == 1:
+                    del self._newcomers[i]
+                return
+            behind -= sequences
+
+    def _forget(self, request: int, last_step: int) -> int:
+        """Take an unfinished sequence out of all sums; return its tokens generated."""
         self._retirements.remove(last_step << ID_BITS | request)
         heapify(self._retirements)
         generated = self._output_tokens[request] - (last_step - self._step)
@@ -114,21 +155,28 @@ class Decoding:
         self._phases.leave(tokens, self._step)
         self.size -= 1
         self._redraw = True
-        if not self._newcomers:
-            return request, generated, self._token_ps
-        token_ps, sequences = self._newcomers.pop()
-        if sequences > 1:
-            self._newcomers.append((token_ps, sequences - 1))
-        return request, generated, token_ps
+        return generated
+
+    def __contains__(self, request: int) -> bool:
+        """Return whether a request is in the running set."""
+        return request in self._last_step
+
+    def generated(self, request: int, now_ps: int) -> int:
+        """Return the tokens that a sequence has generated before now."""
+        return self._output_tokens[request] - (self._last_step[request] - self._step_at(now_ps))
 
     def running(self, now_ps: int) -> list[Running]:
         """Return the sequences in order of admission with the tokens generated before now."""
-        # At one instant a step's boundary comes after arrivals and timers.
-        step = self._step + (self._steps_until(now_ps) - 1 if self.steps else 0)
+        step = self._step_at(now_ps)
         return [
             Running(i, self._prompt_tokens[i], self._output_tokens[i] - (last_step - step))
             for i, last_step in self._last_step.items()
         ]
+
+    def _step_at(self, now_ps: int) -> int:
+        """Return the steps done before now."""
+        # At one instant a step's boundary comes after arrivals and timers.
+        return self._step + (self._steps_until(now_ps) - 1 if self.steps else 0)
 
     # ------------------------------------------------------------------ what they store
 
@@ -223,8 +271,8 @@ class Decoding:
         self.steps = 0
         return self._retire()
 
-    def step_with_prompts(self, end_ps: int) -> list[int]:
-        """Apply one step that also prefilled prompts; return who got the last token, ascending."""
+    def end_step(self, end_ps: int) -> list[int]:
+        """Apply one step that was no leap of its own; return who got the last token, ascending."""
         self._redraw = True
         if self.size:
             self._account_gaps(end_ps)

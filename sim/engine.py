@@ -35,6 +35,7 @@ class Engine:
         "_block_size",
         "_blocks",
         "_budget",
+        "_busy_ps",
         "_busy_since_ps",
         "_chunked",
         "_chunks",
@@ -42,6 +43,7 @@ class Engine:
         "_decoding",
         "_first_token_ps",
         "_jitter",
+        "_leaving",
         "_output_tokens",
         "_partial",
         "_partial_tokens",
@@ -49,6 +51,7 @@ class Engine:
         "_preemptions",
         "_prompt_tokens",
         "_seats",
+        "_spec",
         "_waiting",
         "_watermark",
         "boundary_ps",
@@ -56,6 +59,7 @@ class Engine:
 
     def __init__(self, spec: ReplicaSpec) -> None:
         limits = spec.limits
+        self._spec = spec
         self._prompt_tokens = spec.prompt_tokens
         self._output_tokens = spec.output_tokens
         self._first_token_ps = spec.ledger.first_token_ps
@@ -69,7 +73,13 @@ class Engine:
         self._block_size = limits.block_size
         self._watermark = limits.watermark
         self._chunked = limits.discipline == "chunked"
-        self._decoding = Decoding(spec)
+        self._busy_ps = 0  # in the periods that are over
+        self._busy_since_ps = UNSET
+        self._clear()
+
+    def _clear(self) -> None:
+        """Hold nothing, like a new engine."""
+        self._decoding = Decoding(self._spec)
         self._waiting: deque[int] = deque()
         # Preempted requests: tokens they keep, instant of the last.
         self._paused: dict[int, tuple[int, int]] = {}
@@ -77,7 +87,8 @@ class Engine:
         self._chunks: list[tuple[int, int, int]] = []
         self._partial = -1  # the prompt that is stored in part
         self._partial_tokens = 0
-        self._busy_since_ps = UNSET
+        # Aborted while they hold a seat.  The same id may wait again already, as a new attempt.
+        self._leaving: set[int] = set()
         self.boundary_ps = NEVER_PS
 
     def running(self, now_ps: int) -> tuple[Running, ...]:
@@ -89,6 +100,27 @@ class Engine:
             *self._decoding.running(now_ps),
             *(Running(i, self._prompt_tokens[i], self._kept(i)) for i in prefilling),
         )
+
+    @property
+    def seated(self) -> int:
+        """Requests that hold a seat."""
+        chunks = self._chunks
+        apart = self._partial >= 0 and not (chunks and chunks[0][0] == self._partial)
+        return self._decoding.size + len(chunks) + apart
+
+    def generated(self, request: int, now_ps: int) -> int:
+        """Return the tokens that a request in the engine has generated before now."""
+        if request in self._leaving:
+            return 0  # of its new attempt, which waits
+        if request in self._decoding:
+            return self._decoding.generated(request, now_ps)
+        return self._kept(request)
+
+    def busy_ps(self, now_ps: int) -> int:
+        """Return how long the engine has been at work by now [ps]."""
+        if self._busy_since_ps == UNSET:
+            return self._busy_ps
+        return self._busy_ps + now_ps - self._busy_since_ps
 
     def waiting_ids(self) -> tuple[int, ...]:
         """Return the released requests that have no seat, first to go first."""
@@ -105,8 +137,31 @@ class Engine:
             self.boundary_ps = decoding.cut(now_ps)
         self._waiting.append(request)
 
+    def abort(self, request: int, now_ps: int) -> None:
+        """Give up a request: one that waits leaves at once, one with a seat when the step ends.
+
+        The token that comes with that step is thrown away, even if it is the last.
+        """
+        if self._holds_seat(request) and request not in self._leaving:
+            self._leaving.add(request)
+        else:
+            self._waiting.remove(request)
+            if request not in self._leaving:
+                self._paused.pop(request, None)
+        if self._decoding.steps > 1:
+            # A head that waits may have been blocked by what leaves.
+            self.boundary_ps = self._decoding.cut(now_ps)
+
+    def lose(self, now_ps: int) -> None:
+        """Fail: the steps that ended before now are accounted, all that is held is gone."""
+        self._decoding.stop(now_ps - 1)
+        self._close_busy_period(now_ps)
+        self._clear()
+
     def complete(self) -> list[int]:
         """Apply the step or leap that ends at ``boundary_ps``; return who finished, ascending."""
+        if self._leaving:
+            return self._complete_without_leaving()
         if self._decoding.steps:
             return self._decoding.end_leap()
         if self._chunks:
@@ -137,6 +192,7 @@ class Engine:
     def _close_busy_period(self, now_ps: int) -> None:
         if self._busy_since_ps != UNSET:
             self._account.busy_ps.extend((self._busy_since_ps, now_ps))
+            self._busy_ps += now_ps - self._busy_since_ps
             self._busy_since_ps = UNSET
 
     # ------------------------------------------------------------------ prefill-first
@@ -259,7 +315,7 @@ class Engine:
     def _complete_prompts(self) -> list[int]:
         """Apply the step that carried ``_chunks``: under chunked the running set decoded too."""
         now_ps = self.boundary_ps
-        finished = self._decoding.step_with_prompts(now_ps) if self._chunked else []
+        finished = self._decoding.end_step(now_ps) if self._chunked else []
         self._partial, self._partial_tokens = -1, 0
         joined = 0
         for request, past, tokens in self._chunks:
@@ -285,6 +341,24 @@ class Engine:
             self._decoding.joined(joined, now_ps)
         finished.sort()
         return finished
+
+    def _complete_without_leaving(self) -> list[int]:
+        """Let the aborted go before the token of the step that ends; apply it to the rest."""
+        decoding, leaving = self._decoding, self._leaving
+        leapt = decoding.steps > 0
+        decoding.drop(request for request in leaving if request in decoding)
+        if self._partial in leaving:
+            self._partial, self._partial_tokens = -1, 0
+        for request in leaving:
+            self._paused.pop(request, None)
+        self._chunks = [chunk for chunk in self._chunks if chunk[0] not in leaving]
+        self._leaving = set()
+        return decoding.end_step(self.boundary_ps) if leapt else self._complete_prompts()
+
+    def _holds_seat(self, request: int) -> bool:
+        if request in self._decoding or request == self._partial:
+            return True
+        return any(request == chunk[0] for chunk in self._chunks)
 
     def _make_room(self, blocks: int) -> bool:
         """Preempt until the next decode step fits into `blocks`; return whether any had to go.

@@ -28,6 +28,8 @@ class _Sequence:
     """Tokens of the present prefill that are done."""
     token_ps: int = UNSET
     """When its last token came."""
+    leaving: bool = False
+    """Whether it was aborted and keeps its seat until the step in flight ends."""
 
     @property
     def tokens(self) -> int:
@@ -70,6 +72,40 @@ class StepEngine:
         prompt, output = self.spec.prompt_tokens[request_id], self.spec.output_tokens[request_id]
         self.waiting.append(_Sequence(request_id, prompt, output))
 
+    def abort(self, request_id: int, now_ps: int) -> None:
+        """Give up a request: at once if it waits, at the end of the step in flight if it sits."""
+        seq = self.find(request_id)
+        if seq in self.waiting:
+            self.waiting.remove(seq)
+        else:
+            seq.leaving = True
+
+    def lose(self, now_ps: int) -> None:
+        """Fail: all that the engine holds is gone."""
+        self.stop(now_ps)
+        self.waiting, self.prefilling, self.decoding = [], [], []
+        self.step = None
+        self.keep_factor = False
+
+    def find(self, request_id: int) -> _Sequence:
+        """Return the attempt at a request that has not been aborted."""
+        held = self.waiting + self.prefilling + self.decoding
+        return next(seq for seq in held if seq.id == request_id and not seq.leaving)
+
+    @property
+    def seated(self) -> int:
+        """Requests that hold a seat."""
+        return len(self.prefilling) + len(self.decoding)
+
+    def generated(self, request_id: int, now_ps: int) -> int:
+        """Return the tokens that a request in the engine has generated before now."""
+        return self.find(request_id).generated
+
+    def busy_ps(self, now_ps: int) -> int:
+        """Return how long the engine has been at work by now [ps]."""
+        ends = [*self.spec.account.busy_ps, now_ps]  # the last only counts in an open period
+        return sum(end - start for start, end in zip(ends[::2], ends[1::2], strict=False))
+
     # Execute and account: the step that ends.
 
     def complete(self, now_ps: int) -> list[int]:
@@ -78,8 +114,11 @@ class StepEngine:
             return []
         _, decodes, chunks = self.step
         self.step = None
-        gain = list(decodes)
+        self.let_go()
+        gain = [seq for seq in decodes if not seq.leaving]
         for seq, tokens in chunks:
+            if seq.leaving:
+                continue
             seq.prefilled += tokens
             if seq.prefilled == seq.tokens:
                 self.prefilling.remove(seq)
@@ -95,6 +134,13 @@ class StepEngine:
         account = self.spec.account
         account.peak_batch = max(account.peak_batch, len(self.decoding))
         return sorted(seq.id for seq in finished)
+
+    def let_go(self) -> None:
+        """Remove the aborted from their seats; what the step brings them is thrown away."""
+        for seq in self.prefilling + self.decoding:
+            if seq.leaving:
+                (self.prefilling if seq in self.prefilling else self.decoding).remove(seq)
+                self.keep_factor = False
 
     def account_tokens(self, gain: list[_Sequence], now_ps: int) -> None:
         """Give each sequence its token and write down when it came."""
@@ -213,6 +259,6 @@ class StepEngine:
         return fixed_ps + context_ps * context
 
     def stop(self, until_ps: int) -> None:
-        """Close the busy period that is open when the run stops."""
+        """Close the busy period that is open when the run stops or the replica fails."""
         if self.step is not None:
             self.spec.account.busy_ps.append(until_ps)
