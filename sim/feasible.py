@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calibrate.unloaded import unloaded_s
+from sim.intake import refusals_of
 from sim.options import OptionError
-from sim.simulation import refusals_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from calibrate.profile import Profile
 from sim.options import OptionError, whole_number
 
 if TYPE_CHECKING:
-    from calibrate.profile import Profile
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,36 @@ class Replica:
             isinstance(price, int | float) and not isinstance(price, bool) and 0 <= price < math.inf
         ):
             raise OptionError(f"price_per_h={price!r}: expected a number of at least 0")
+
+
+def fleet_of(profile: Profile | Sequence[Replica], replicas: int) -> tuple[Replica, ...]:
+    """Return the kinds of replicas that `simulate` was given.
+
+    Raises
+    ------
+    OptionError
+        For anything but a profile, or replicas with counts of their own.
+    """
+    if isinstance(profile, Profile):
+        return (Replica(profile, replicas),)
+    kinds = tuple(profile) if isinstance(profile, list | tuple) else ()
+    if not kinds or not all(
+        isinstance(kind, Replica) and isinstance(kind.profile, Profile) for kind in kinds
+    ):
+        raise OptionError(
+            f"profile is a {type(profile).__name__}: expected a Profile, see "
+            "calibrate.load_profile(name or path), or a list of sim.Replica"
+        )
+    if replicas != 1:
+        raise OptionError(
+            f"replicas={replicas} beside a list of replicas: expected their own counts, "
+            "Replica(profile, count)"
+        )
+    return kinds
+
+
+def describe(kinds: Sequence[Replica]) -> str:
+    """Return the fleet in a few words, the profile's name where there is one kind."""
+    if len(kinds) == 1:
+        return kinds[0].profile.name
+    return ", ".join(f"{kind.profile.name}*{kind.count}" for kind in kinds)

@@ -27,7 +27,13 @@ class Ledger:
     demoted : bytearray
         Flags: a policy made the request best effort.
     replica : array of int
-        Where the request was sent, -1 while it has not arrived.
+        Where the request was last sent, -1 while it was sent nowhere.
+    attempts : array of int
+        How often it was sent: retries and failovers count, 0 while it has not arrived.
+    moved_ps : dict of int to int
+        Arrivals [ps] that are not the trace's, because they waited for an answer.
+    wasted_tokens : int
+        Output tokens generated for attempts that did not finish.
     preemptions : array of int
         How often it was preempted.
     reason : dict of int to str
@@ -36,13 +42,16 @@ class Ledger:
 
     __slots__ = (
         "admitted_ps",
+        "attempts",
         "demoted",
         "finished_ps",
         "first_token_ps",
+        "moved_ps",
         "preemptions",
         "reason",
         "replica",
         "status",
+        "wasted_tokens",
     )
 
     def __init__(self, requests: int) -> None:
@@ -53,7 +62,10 @@ class Ledger:
         self.status = bytearray(requests)
         self.demoted = bytearray(requests)
         self.replica = array("h", [-1]) * requests
+        self.attempts = array("i", [0]) * requests
         self.preemptions = array("i", [0]) * requests
+        self.moved_ps: dict[int, int] = {}
+        self.wasted_tokens = 0
         self.reason: dict[int, str] = {}
 
 
@@ -67,14 +79,19 @@ class ReplicaLedger:
         gap [ps], increase of the gap from step to step [ps], steps, tokens per step.
     busy_ps : array of int
         Busy periods as pairs: start, end [ps].
+    up_ps, paid_ps : array of int
+        Periods in which it took or finished requests, and in which it was paid for, as pairs of
+        start and end [ps]; none means always.
     peak_batch, peak_prefill_tokens : int
         Largest running set and largest number of prompt tokens in one step.
     """
 
-    __slots__ = ("busy_ps", "gaps", "peak_batch", "peak_prefill_tokens")
+    __slots__ = ("busy_ps", "gaps", "paid_ps", "peak_batch", "peak_prefill_tokens", "up_ps")
 
     def __init__(self) -> None:
         self.gaps = array("q")
         self.busy_ps = array("q")
+        self.up_ps = array("q")
+        self.paid_ps = array("q")
         self.peak_batch = 0
         self.peak_prefill_tokens = 0

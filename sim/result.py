@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from policies.protocol import PS_PER_S
+from sim.fleet import describe
 from sim.ledger import STATUSES, UNSET
 from sim.options import OptionError, to_ps
 from sim.summary import Columns, columns_of, summarise
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from sim.fleet import Replica
     from sim.ledger import Ledger, ReplicaLedger
     from sim.options import RunOptions
     from traces.request import Trace
@@ -35,9 +37,9 @@ class Result:
         What was replayed.
     policy : str
         Canonical text of the policy.
-    profile : str
-        Name of the profile.
-    replicas, seed : int
+    fleet : tuple of Replica
+        Kinds of replicas, with everything a scaler could add.
+    seed : int
         As given to `simulate`.
     options : RunOptions
         With the values the run used in place of None.
@@ -47,15 +49,25 @@ class Result:
 
     trace: Trace
     policy: str
-    profile: str
-    replicas: int
+    fleet: tuple[Replica, ...]
     seed: int
     options: RunOptions
     warnings: tuple[str, ...]
     arrival_ps: NDArray[np.int64]
     sla_ps: NDArray[np.int64]
+    overheads_ps: NDArray[np.int64]
     ledger: Ledger
     accounts: tuple[ReplicaLedger, ...]
+
+    @property
+    def profile(self) -> str:
+        """Name of the profile, or of each kind with its count."""
+        return describe(self.fleet)
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas there were, or could be."""
+        return len(self.accounts)
 
     @cached_property
     def columns(self) -> Columns:
@@ -65,7 +77,7 @@ class Result:
             self.ledger,
             self.arrival_ps,
             self.sla_ps,
-            to_ps(self.options.client_overhead_s or 0.0),
+            self.overheads_ps,
             self.options.goodput_ms,
         )
 
@@ -80,9 +92,14 @@ class Result:
         dict
             goodput_pct, goodput_rps; ttft_s, tpot_s, itl_s, e2e_s with mean, p50, p90, p95, p99;
             sla_ratio with mean, std, cv; throughput_tok_s; utilisation; duration_s; requests,
-            statuses (a count each), preemptions, demoted; warnings.
+            statuses (a count each), preemptions, demoted; attempts (retries and failovers
+            count), wasted_tokens (of attempts that did not finish, whenever they were made);
+            replica_hours and cost, both between first arrival and last finish; warnings.
         """
-        numbers = summarise(self.columns, self.accounts, self.ledger, to_ps(self.options.warmup_s))
+        prices = [kind.price_per_h for kind in self.fleet for _ in range(kind.count)]
+        numbers = summarise(
+            self.columns, self.accounts, self.ledger, to_ps(self.options.warmup_s), prices
+        )
         return {**numbers, "warnings": list(self.warnings)}
 
     @cached_property
@@ -91,7 +108,8 @@ class Result:
 
         Times are seconds on the trace's clock; first_token_s and finished_s are as the client sees
         them, so they include the client overhead, and are missing where they did not come.  `met`
-        is missing for requests without an objective.
+        is missing for requests without an objective.  Where requests can be sent more than once,
+        with clients or failures, there is also `attempts`.
         """
         import pandas as pd
 
@@ -103,7 +121,7 @@ class Result:
 
         admitted_ps = np.frombuffer(ledger.admitted_ps, dtype=np.int64)[ids]
         tasks = self.trace.task_code[ids]
-        return pd.DataFrame(
+        frame = pd.DataFrame(
             {
                 "id": ids,
                 "task": _labelled(tasks, self.trace.tasks),
@@ -121,6 +139,9 @@ class Result:
                 "demoted": np.frombuffer(ledger.demoted, dtype=np.uint8)[ids].astype(bool),
             }
         )
+        if self.options.clients is not None or self.options.failures is not None:
+            frame["attempts"] = np.frombuffer(ledger.attempts, dtype=np.int32)[ids]
+        return frame
 
     def save(self, path: str | Path) -> None:
         """Write `requests` to a ``.parquet`` or ``.csv`` file.

@@ -1,26 +1,26 @@
-"""One trace, one profile, one policy: assemble a run, let it run, account for it."""
+"""One trace, one fleet, one policy: assemble a run, let it run, account for it."""
 
 from __future__ import annotations
 
 from dataclasses import fields, replace
 from difflib import get_close_matches
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from calibrate.capacity import with_utilization
-from calibrate.profile import Profile
 from policies.catalog import make_policy
-from policies.protocol import NEVER_PS, PS_PER_S, Pending
-from policies.routers import RoundRobin
+from policies.routers import make_router
 from policies.routing import Fleet
 from sim.cluster import run_cluster
 from sim.costs import StepCosts
+from sim.fleet import Replica, fleet_of
+from sim.goals import goals_of
+from sim.habits import habits_of
+from sim.intake import instants, mean_context_tokens, pending, refusals_of
 from sim.ledger import Ledger, ReplicaLedger
 from sim.options import (
     DEFAULT_MAX_NUM_SEQS,
-    LONGEST_S,
     EngineLimits,
     OptionError,
     RunOptions,
@@ -28,46 +28,46 @@ from sim.options import (
     whole_number,
 )
 from sim.result import Result
+from sim.scenario import Scenario
 from sim.spec import ReplicaSpec
 from sim.stepwise import run_stepwise
 from sim.warn import warnings_of
 from traces.request import Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from numpy.typing import NDArray
-
+    from calibrate.profile import Profile
     from policies.protocol import Policy
-    from policies.routing import Router
     from sim.options import Discipline
 
-POLICY_STREAM, ROUTER_STREAM, JITTER_STREAM = range(3)
+POLICY_STREAM, ROUTER_STREAM, JITTER_STREAM, OUTAGE_STREAM, CLIENT_STREAM = range(5)
 
 
 def simulate(
     trace: Trace,
-    profile: Profile,
+    profile: Profile | Sequence[Replica],
     policy: object = "saber",
     replicas: int = 1,
     seed: int = 0,
     leap: bool = True,
     **run_options: Any,
 ) -> Result:
-    """Replay a trace on simulated replicas.
+    """Replay a trace on a simulated cluster.
 
     Parameters
     ----------
     trace : Trace
         What arrives.
-    profile : Profile
-        What a step costs; every replica has the same.
+    profile : Profile or sequence of Replica
+        What a step costs on every replica, or the kinds of replicas and how many there are of each.
     policy : str, Policy or callable
-        Who is admitted when: as `policies.catalog.make_policy` takes it.
+        Who is admitted when: as `policies.catalog.make_policy` takes it.  Each replica has its own.
     replicas : int
-        How many replicas share the arrivals, each in turn.
+        How many replicas of the one profile; kinds of replicas have their own count.
     seed : int
-        Of the policies' random choices and of jitter; the trace has its own.
+        Of the random choices of policies, router, clients, failures and jitter; the trace has its
+        own.
     leap : bool
         Leap from change to change (True) or visit every step (False).  The results are equal; the
         second is the slow reference.
@@ -84,56 +84,83 @@ def simulate(
         If something that was asked for cannot be meant.
     """
     options = _options(run_options)
-    replicas = whole_number("replicas", replicas, 1)
+    if not isinstance(trace, Trace):
+        raise OptionError(
+            f"trace is a {type(trace).__name__}: expected a Trace, see traces.load(path) or "
+            "traces.workload(name, rps)"
+        )
+    kinds = fleet_of(profile, whole_number("replicas", replicas, 1))
     seed = whole_number("seed", seed, 0)
-    _check_kinds(trace, profile)
     chosen = make_policy(policy)
-    arrival_ps, sla_ps = _instants(trace)
+    arrival_ps, sla_ps = instants(trace)
     if options.warmup_s > trace.arrival_s[-1]:
         raise OptionError(
             f"warmup_s={options.warmup_s:g} is after the last arrival, at "
             f"{trace.arrival_s[-1]:g} s: nothing would be measured"
         )
-    profile = replace(
-        with_kv_capacity(profile, options), mean_context_tokens=mean_context_tokens(trace)
-    )
-    limits, options = _resolve(options, chosen, profile)
-    ledger = Ledger(len(trace))
-    costs = StepCosts(profile.cost, min(limits.max_num_seqs, len(trace)))
-    prompt_tokens, output_tokens = trace.prompt_tokens.tolist(), trace.output_tokens.tolist()
-    refusals = refusals_of(trace, limits, options.max_model_len)
-    specs = [
-        ReplicaSpec(
-            index=index,
-            costs=costs,
-            limits=limits,
-            decider=chosen.start(_stream(seed, POLICY_STREAM, index), profile),
-            prompt_tokens=prompt_tokens,
-            output_tokens=output_tokens,
-            refusals=refusals,
-            ledger=ledger,
-            account=ReplicaLedger(),
-            jitter=_jitter(options.jitter_cv, _stream(seed, JITTER_STREAM, index)),
+    context_tokens = mean_context_tokens(trace)
+    kinds = tuple(
+        replace(
+            kind,
+            profile=replace(
+                with_kv_capacity(kind.profile, options), mean_context_tokens=context_tokens
+            ),
         )
-        for index in range(replicas)
-    ]
-    router: Router = RoundRobin()
-    profiles = [profile] * replicas
-    route = router.start(profiles, _stream(seed, ROUTER_STREAM, 0))
-    until_ps = None if options.until_s is None else to_ps(options.until_s)
-    run = run_cluster if leap else run_stepwise
-    run(pending(trace, arrival_ps, sla_ps), specs, route, Fleet(profiles), until_ps)
+        for kind in kinds
+    )
+    initial = sum(kind.count for kind in kinds)
+    if options.autoscale is not None:
+        kinds = _grown(kinds, options.autoscale.max_replicas)
+    ledger = Ledger(len(trace))
+    specs = _specs(trace, kinds, chosen, options, ledger, seed)
+    profiles = [kind.profile for kind in kinds for _ in range(kind.count)]
+    overheads_ps = np.array([_overhead_ps(each, options) for each in profiles], dtype=np.int64)
+    router = make_router(options.router)
+    fleet = Fleet(profiles)
+    scenario = Scenario(
+        specs=specs,
+        route=router.start(fleet.profiles, _stream(seed, ROUTER_STREAM, 0)),
+        fleet=fleet,
+        looks=router.looks,
+        until_ps=None if options.until_s is None else to_ps(options.until_s),
+        ready=initial,
+        startup_ps=to_ps(options.startup_s),
+        failures=options.failures,
+        autoscale=options.autoscale,
+        outage_rng=lambda index: _stream(seed, OUTAGE_STREAM, index),
+        habits=(
+            None
+            if options.clients is None
+            else habits_of(
+                options.clients,
+                trace,
+                int(overheads_ps.max()),
+                lambda number: _stream(seed, CLIENT_STREAM, number),
+            )
+        ),
+        tenant_caps={} if options.tenants is None else options.tenants.caps(),
+        met=(
+            None
+            if options.autoscale is None
+            else goals_of(ledger, trace, arrival_ps, sla_ps, overheads_ps, options.goodput_ms)
+        ),
+    )
+    _check_scenario(scenario, trace, options)
+    (run_cluster if leap else run_stepwise)(pending(trace, arrival_ps, sla_ps), scenario)
+    for request, moved_ps in ledger.moved_ps.items():
+        arrival_ps[request] = moved_ps
     accounts = tuple(spec.account for spec in specs)
+    resolved = _resolved(options, chosen, kinds, int(overheads_ps.max()))
     return Result(
         trace=trace,
         policy=chosen.label,
-        profile=profile.name,
-        replicas=replicas,
+        fleet=kinds,
         seed=seed,
-        options=options,
-        warnings=warnings_of(trace, profile, options, ledger, accounts),
+        options=resolved,
+        warnings=warnings_of(trace, kinds, resolved, ledger, accounts),
         arrival_ps=arrival_ps,
         sla_ps=sla_ps,
+        overheads_ps=overheads_ps,
         ledger=ledger,
         accounts=accounts,
     )
@@ -162,57 +189,58 @@ def with_kv_capacity(profile: Profile, options: RunOptions) -> Profile:
     return replace(profile, kv_tokens=kv_tokens, kv_source="given for this run")
 
 
-def mean_context_tokens(trace: Trace) -> float:
-    """Return the mean context of a sequence over the decode steps of a trace.
-
-    A step with g tokens generated before it has a context of prompt + g tokens.
-    """
-    steps = trace.output_tokens - 1
-    total = int(steps.sum())
-    if not total:
-        return float(trace.prompt_tokens.mean())
-    context = trace.prompt_tokens + trace.output_tokens / 2
-    return float((steps * context).sum() / total)
-
-
-def refusals_of(trace: Trace, limits: EngineLimits, max_model_len: int | None) -> dict[int, str]:
-    """Return the requests that an engine can never serve, each with the reason."""
-    size = limits.block_size
-    peak = -(-(trace.prompt_tokens + trace.output_tokens - 1) // size)
-    available = limits.blocks - limits.watermark
-    reasons = {
-        int(i): f"needs {peak[i]} KV blocks of {size} tokens, the cache has {available} to give"
-        for i in np.flatnonzero(peak > available)
-    }
-    if max_model_len is not None:
-        length = trace.prompt_tokens + trace.output_tokens
-        for i in np.flatnonzero(length > max_model_len):
-            reasons[int(i)] = f"has {length[i]} tokens, max_model_len is {max_model_len}"
-    return reasons
-
-
-def pending(
-    trace: Trace, arrival_ps: NDArray[np.int64], sla_ps: NDArray[np.int64]
-) -> Iterator[Pending]:
-    """Yield the requests as policies may know them, in order of arrival."""
-    never = (sla_ps < 0) | (sla_ps > NEVER_PS - arrival_ps)
-    deadline_ps = np.where(never, NEVER_PS, arrival_ps + sla_ps)
-    return map(
-        Pending,
-        range(len(trace)),
-        arrival_ps.tolist(),
-        deadline_ps.tolist(),
-        trace.prompt_tokens.tolist(),
-        trace.max_tokens.tolist(),
-        _labels(trace.task_code, trace.tasks),
-        _labels(trace.tenant_code, trace.tenants),
-        _labels(trace.session_code, trace.sessions),
-    )
+def _specs(
+    trace: Trace,
+    kinds: Sequence[Replica],
+    policy: Policy,
+    options: RunOptions,
+    ledger: Ledger,
+    seed: int,
+) -> list[ReplicaSpec]:
+    """Return the parts of every replica, kind by kind."""
+    prompt_tokens, output_tokens = trace.prompt_tokens.tolist(), trace.output_tokens.tolist()
+    specs: list[ReplicaSpec] = []
+    for kind in kinds:
+        limits = _limits(kind.profile, policy, options)
+        costs = StepCosts(kind.profile.cost, min(limits.max_num_seqs, len(trace)))
+        refusals = refusals_of(trace, limits, options.max_model_len)
+        for index in range(len(specs), len(specs) + kind.count):
+            deciders = _deciders(policy, kind.profile, seed, index)
+            specs.append(
+                ReplicaSpec(
+                    index=index,
+                    costs=costs,
+                    limits=limits,
+                    decider=next(deciders),
+                    prompt_tokens=prompt_tokens,
+                    output_tokens=output_tokens,
+                    refusals=refusals,
+                    ledger=ledger,
+                    account=ReplicaLedger(),
+                    restart=deciders.__next__,
+                    jitter=_jitter(options.jitter_cv, _stream(seed, JITTER_STREAM, index)),
+                )
+            )
+    return specs
 
 
-def _labels(codes: NDArray[np.int32], names: tuple[str, ...]) -> Iterable[str]:
-    # Code -1, no label, picks the last name.
-    return map((*names, "").__getitem__, codes.tolist()) if names else repeat("")
+def _deciders(policy: Policy, profile: Profile, seed: int, index: int) -> Iterator[Any]:
+    """Yield the decider of a replica, and one more each time it returns from a failure."""
+    life = 0
+    while True:
+        yield policy.start(_stream(seed, POLICY_STREAM, index, *([life] if life else [])), profile)
+        life += 1
+
+
+def _grown(kinds: tuple[Replica, ...], max_replicas: int) -> tuple[Replica, ...]:
+    """Return the kinds with what a scaler may add; the last kind is what it adds."""
+    missing = max_replicas - sum(kind.count for kind in kinds)
+    if missing < 0:
+        raise OptionError(
+            f"max_replicas={max_replicas} is below the {max_replicas - missing} replicas there "
+            "are from the start: raise it or start with fewer"
+        )
+    return (*kinds[:-1], replace(kinds[-1], count=kinds[-1].count + missing))
 
 
 def _options(run_options: dict[str, Any]) -> RunOptions:
@@ -225,70 +253,81 @@ def _options(run_options: dict[str, Any]) -> RunOptions:
     return RunOptions(**run_options)
 
 
-def _check_kinds(trace: Trace, profile: Profile) -> None:
-    for name, value, kind, source in (
-        ("trace", trace, Trace, "traces.load(path) or traces.workload(name, rps)"),
-        ("profile", profile, Profile, "calibrate.load_profile(name or path)"),
-    ):
-        if not isinstance(value, kind):
+def _check_scenario(scenario: Scenario, trace: Trace, options: RunOptions) -> None:
+    """Refuse what names something that is not there."""
+    count = len(scenario.specs)
+    for outage in () if scenario.failures is None else scenario.failures.scripted:
+        if outage.replica >= count:
             raise OptionError(
-                f"{name} is a {type(value).__name__}: expected a {kind.__name__}, see {source}"
+                f"failures name replica {outage.replica}: expected 0 to {count - 1}, as there are "
+                f"{count} replicas"
             )
+    for tenant in scenario.tenant_caps:
+        if tenant not in trace.tenants:
+            known = ", ".join(trace.tenants) or "no tenants at all"
+            raise OptionError(f"tenants: unknown tenant {tenant!r}: the trace has {known}")
+    if options.startup_s and scenario.failures is None and scenario.autoscale is None:
+        raise OptionError(
+            f"startup_s={options.startup_s:g} has no effect: nothing starts without failures or "
+            "autoscale"
+        )
 
 
-def _instants(trace: Trace) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return arrivals and SLAs [ps], -1 for no SLA."""
-    if not len(trace):
-        raise OptionError("the trace has no requests: expected at least one")
-    for name, seconds in (("arrival_s", trace.arrival_s), ("sla_s", trace.sla_s)):
-        longest = float(np.nanmax(seconds, initial=0.0))
-        if longest >= LONGEST_S:
-            raise OptionError(
-                f"{name} reaches {longest:g} s: expected less than {LONGEST_S:g} s (the clock "
-                "counts picoseconds); take a window of the trace"
-            )
-    arrival_ps = np.rint(trace.arrival_s * PS_PER_S).astype(np.int64)
-    sla_ps = np.where(np.isnan(trace.sla_s), -1, np.rint(trace.sla_s * PS_PER_S))
-    return arrival_ps, sla_ps.astype(np.int64)
+def _limits(profile: Profile, policy: Policy, options: RunOptions) -> EngineLimits:
+    """Return what an engine may hold."""
+    return EngineLimits(
+        discipline=options.discipline or cast("Discipline", profile.discipline),
+        max_num_seqs=_seats(policy, options),
+        max_num_batched_tokens=options.max_num_batched_tokens,
+        blocks=profile.kv_tokens // options.block_size,
+        block_size=options.block_size,
+    )
 
 
-def _resolve(
-    options: RunOptions, policy: Policy, profile: Profile
-) -> tuple[EngineLimits, RunOptions]:
-    """Return the engine's limits, and the options with what was used in place of None."""
-    seats = getattr(policy, "max_num_seqs", None)
+def _seats(policy: Policy, options: RunOptions) -> int:
+    """Return the largest running set: the policy's, else the option's, else the default."""
+    seats: int | None = getattr(policy, "max_num_seqs", None)
     if seats is None:
-        seats = DEFAULT_MAX_NUM_SEQS if options.max_num_seqs is None else options.max_num_seqs
-    elif options.max_num_seqs is not None:
+        return DEFAULT_MAX_NUM_SEQS if options.max_num_seqs is None else options.max_num_seqs
+    if options.max_num_seqs is not None:
         raise OptionError(
             f"max_num_seqs={options.max_num_seqs} and policy {policy.label} both set the batch "
             "size: give one of them"
         )
-    resolved = replace(
+    return seats
+
+
+def _overhead_ps(profile: Profile, options: RunOptions) -> int:
+    overhead_s = options.client_overhead_s
+    return to_ps(profile.client_overhead_s if overhead_s is None else overhead_s)
+
+
+def _resolved(
+    options: RunOptions, policy: Policy, kinds: Sequence[Replica], overhead_ps: int
+) -> RunOptions:
+    """Return the options with what the run used in place of None; what differs stays None."""
+
+    def common(values: list[Any]) -> Any:
+        return values[0] if len(set(values)) == 1 else None
+
+    profiles = [kind.profile for kind in kinds]
+    return replace(
         options,
-        max_num_seqs=seats,
-        kv_tokens=profile.kv_tokens,
-        discipline=options.discipline or cast("Discipline", profile.discipline),
+        max_num_seqs=_seats(policy, options),
+        kv_tokens=common([profile.kv_tokens for profile in profiles]),
+        discipline=options.discipline or common([profile.discipline for profile in profiles]),
         client_overhead_s=(
-            profile.client_overhead_s
+            common([profile.client_overhead_s for profile in profiles])
             if options.client_overhead_s is None
             else options.client_overhead_s
         ),
+        router=make_router(options.router).label,
     )
-    assert resolved.discipline is not None
-    limits = EngineLimits(
-        discipline=resolved.discipline,
-        max_num_seqs=seats,
-        max_num_batched_tokens=resolved.max_num_batched_tokens,
-        blocks=profile.kv_tokens // resolved.block_size,
-        block_size=resolved.block_size,
-    )
-    return limits, resolved
 
 
-def _stream(seed: int, purpose: int, replica: int) -> np.random.Generator:
-    """Return a random stream of its own for each purpose and replica."""
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, replica)))
+def _stream(seed: int, *key: int) -> np.random.Generator:
+    """Return a random stream of its own for each purpose, replica and life of it."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 def _jitter(cv: float, rng: np.random.Generator) -> Callable[[], float] | None:

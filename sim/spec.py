@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
 
-    from policies.protocol import Decider
+    from policies.protocol import Decider, Pending
     from sim.costs import StepCosts
     from sim.ledger import Ledger, ReplicaLedger
     from sim.options import EngineLimits
+
+    Ended: TypeAlias = Callable[[int, int, int], None]
+    """Told request id, replica index and instant [ps] when a request finishes or is refused."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,8 @@ class ReplicaSpec:
         The run's account by request.
     account : ReplicaLedger
         This replica's account.
+    restart : callable
+        Makes the decider that takes over when the replica returns from a failure.
     jitter : callable or None
         Draws the factor on the step time of the next segment; None is no jitter.
     """
@@ -49,4 +55,39 @@ class ReplicaSpec:
     refusals: Mapping[int, str]
     ledger: Ledger
     account: ReplicaLedger
+    restart: Callable[[], Decider]
     jitter: Callable[[], float] | None = None
+
+
+class Station(Protocol):
+    """A replica at work, however its engine is advanced."""
+
+    @property
+    def due_ps(self) -> int:
+        """The next instant [ps] at which something happens here by itself."""
+        ...
+
+    @property
+    def empty(self) -> bool:
+        """Whether no request is here."""
+        ...
+
+    def arrive(self, request: Pending, now_ps: int) -> None:
+        """Take a request in."""
+        ...
+
+    def withdraw(self, request: int, now_ps: int) -> int:
+        """Take out a request that is here; return the tokens generated for it."""
+        ...
+
+    def fail(self, now_ps: int) -> tuple[list[Pending], int]:
+        """Lose everything; return what was here and the tokens generated for it."""
+        ...
+
+    def busy_ps(self, now_ps: int) -> int:
+        """Return how long a step was under way, up to now [ps]."""
+        ...
+
+    def waiting_and_running(self) -> tuple[int, int]:
+        """Return how many requests hold no seat in the engine, and how many do."""
+        ...

@@ -69,17 +69,22 @@ def columns_of(
     ledger: Ledger,
     arrival_ps: NDArray[np.int64],
     sla_ps: NDArray[np.int64],
-    client_overhead_ps: int,
+    overheads_ps: NDArray[np.int64],
     goodput_ms: Mapping[str, float] | None,
 ) -> Columns:
-    """Return the submitted requests with their latencies and whether they met their objective."""
-    ids = np.flatnonzero(np.frombuffer(ledger.replica, dtype=np.int16) >= 0)
+    """Return the submitted requests with their latencies and whether they met their objective.
+
+    `overheads_ps` is the client overhead of each replica.
+    """
+    ids = np.flatnonzero(np.frombuffer(ledger.attempts, dtype=np.int32))
     status = np.frombuffer(ledger.status, dtype=np.uint8)[ids]
     arrival = arrival_ps[ids]
+    # -1, sent nowhere, picks the last one's: such a request has no latencies.
+    overhead_ps = overheads_ps[np.frombuffer(ledger.replica, dtype=np.int16)[ids]]
 
     def latency(instants: Sequence[int]) -> NDArray[np.int64]:
         instant = np.frombuffer(instants, dtype=np.int64)[ids]  # type: ignore[call-overload]
-        return np.where(instant < 0, -1, instant - arrival + client_overhead_ps)
+        return np.where(instant < 0, -1, instant - arrival + overhead_ps)
 
     columns = Columns(
         id=ids,
@@ -108,7 +113,11 @@ def columns_of(
 
 
 def summarise(
-    columns: Columns, accounts: Sequence[ReplicaLedger], ledger: Ledger, warmup_ps: int
+    columns: Columns,
+    accounts: Sequence[ReplicaLedger],
+    ledger: Ledger,
+    warmup_ps: int,
+    prices_per_h: Sequence[float | None],
 ) -> dict[str, Any]:
     """Return the summary of a run; what is not defined is None."""
     if warmup_ps:
@@ -116,7 +125,7 @@ def summarise(
     finished = columns.where(columns.status == FINISHED)
     objectives = int(columns.has_objective.sum())
     met = int(columns.met.sum())
-    start_ps = int(columns.arrival_ps[0]) if len(columns.id) else 0
+    start_ps = int(columns.arrival_ps.min()) if len(columns.id) else 0
     end_ps = int((finished.arrival_ps + finished.e2e_ps).max()) if len(finished.id) else start_ps
     duration_s = (end_ps - start_ps) / PS_PER_S
     tpot = finished.tpot_ps()
@@ -140,6 +149,9 @@ def summarise(
         },
         "preemptions": int(_of(ledger.preemptions, np.int32)[columns.id].sum()),
         "demoted": int(_of(ledger.demoted, np.uint8)[columns.id].sum()),
+        "attempts": int(_of(ledger.attempts, np.int32)[columns.id].sum()),
+        "wasted_tokens": ledger.wasted_tokens,
+        **_costs(accounts, prices_per_h, start_ps, end_ps),
     }
 
 
@@ -169,11 +181,26 @@ def _ratio(ratio: NDArray[np.float64]) -> dict[str, float | None]:
 
 def _utilisation(accounts: Sequence[ReplicaLedger], start_ps: int, end_ps: int) -> float | None:
     """Return busy replica-seconds over available ones between two instants."""
-    if end_ps <= start_ps:
-        return None
-    busy_ps = 0
-    for account in accounts:
-        periods = np.frombuffer(account.busy_ps, dtype=np.int64).reshape(-1, 2)
-        overlap = np.clip(periods, start_ps, end_ps)
-        busy_ps += int((overlap[:, 1] - overlap[:, 0]).sum())
-    return busy_ps / ((end_ps - start_ps) * len(accounts))
+    busy_ps = sum(_within(account.busy_ps, start_ps, end_ps) for account in accounts)
+    up_ps = sum(_within(account.up_ps, start_ps, end_ps) for account in accounts)
+    return busy_ps / up_ps if up_ps else None
+
+
+def _costs(
+    accounts: Sequence[ReplicaLedger],
+    prices_per_h: Sequence[float | None],
+    start_ps: int,
+    end_ps: int,
+) -> dict[str, float | None]:
+    """Return the hours that were paid for, and what they cost if every price is known."""
+    hours = [_within(account.paid_ps, start_ps, end_ps) / PS_PER_S / 3600 for account in accounts]
+    cost: float | None = 0.0
+    for each, price in zip(hours, prices_per_h, strict=True):
+        cost = None if cost is None or price is None else cost + each * price
+    return {"replica_hours": sum(hours), "cost": cost}
+
+
+def _within(periods: Any, start_ps: int, end_ps: int) -> int:
+    """Return how much of the periods, pairs of start and end, lies between two instants."""
+    overlap = np.clip(_of(periods, np.int64).reshape(-1, 2), start_ps, end_ps)
+    return int((overlap[:, 1] - overlap[:, 0]).sum())

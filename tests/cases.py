@@ -14,6 +14,7 @@ from policies.routing import Fleet
 from policies.static import PassThrough
 from sim.ledger import Ledger, ReplicaLedger
 from sim.options import EngineLimits
+from sim.scenario import Scenario
 from sim.spec import ReplicaSpec
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def refused(prompt: int, output: int, limits: EngineLimits) -> bool:
 
 
 def run(case: Case, runner: Callable[..., None]) -> Outcome:
-    """Run `case` through ``runner(arrivals, specs, route, until_ps)``."""
+    """Run `case` through ``runner(requests, scenario)``."""
     ledger = Ledger(len(case.requests))
     watchers: list[Watched] = []
     prompts = [request[1] for request in case.requests]
@@ -141,6 +142,10 @@ def run(case: Case, runner: Callable[..., None]) -> Outcome:
         if case.watched:
             decider = Watched(decider)
             watchers.append(decider)
+
+        def restart(decider: Decider = decider) -> Decider:
+            return decider
+
         specs.append(
             ReplicaSpec(
                 index=i,
@@ -156,12 +161,13 @@ def run(case: Case, runner: Callable[..., None]) -> Outcome:
                 },
                 ledger=ledger,
                 account=ReplicaLedger(),
+                restart=restart,
                 jitter=jitter,
             )
         )
     fleet = Fleet([None] * len(specs))
     route = RoundRobin().start(fleet.profiles, np.random.default_rng(case.seed))
-    runner(case.pending, specs, route, fleet, case.until_ps)
+    runner(case.pending, Scenario(specs, route, fleet, until_ps=case.until_ps))
     result = outcome(ledger, [spec.account for spec in specs])
     result.views = [watcher.log for watcher in watchers]
     return result

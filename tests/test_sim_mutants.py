@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cases import Case, Outcome
 
-LEAPING = ("sim.kvcache", "sim.decoding", "sim.engine", "sim.replica", "sim.cluster")
+LEAPING = ("sim.kvcache", "sim.decoding", "sim.engine", "sim.server", "sim.cluster")
 """The modules of the leaping side, each after those it imports."""
 
 CASES = 300
@@ -121,11 +121,11 @@ MUTANTS = [
     ),
     Mutant(
         "a boundary comes before an arrival of its instant",
-        [("replica", "if boundary_ps >= until_ps:", "if boundary_ps > until_ps:")],
+        [("server", "if boundary_ps >= until_ps:", "if boundary_ps > until_ps:")],
     ),
     Mutant(
         "a boundary comes before a timer of its instant",
-        [("replica", "if self._wake_ps <= boundary_ps:", "if self._wake_ps < boundary_ps:")],
+        [("server", "if self._wake_ps <= boundary_ps:", "if self._wake_ps < boundary_ps:")],
     ),
     Mutant(
         "the end of the clock leaves out its own instant",

@@ -19,7 +19,7 @@ from policies.saber import Saber
 from policies.static import Static
 from sim import simulate
 from sim.options import OptionError
-from sim.simulation import mean_context_tokens
+from sim.intake import mean_context_tokens
 from traces import workload
 from traces.request import Trace
 

@@ -359,9 +359,9 @@ def jittered(case: Case, *factors: float):
     """Run with these factors, which must be drawn to the last."""
     left = iter(factors)
 
-    def runner(arrivals, specs, route, until_ps):
-        object.__setattr__(specs[0], "jitter", lambda: next(left))  # a spec is frozen
-        run_stepwise(arrivals, specs, route, until_ps)
+    def runner(requests, scenario):
+        object.__setattr__(scenario.specs[0], "jitter", lambda: next(left))  # a spec is frozen
+        run_stepwise(requests, scenario)
 
     result = run(case, runner)
     assert next(left, None) is None

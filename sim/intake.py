@@ -1,0 +1,107 @@
+"""The requests of a trace as the simulator takes them: whole picoseconds, no output lengths."""
+
+from __future__ import annotations
+
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from policies.protocol import NEVER_PS, PS_PER_S, Pending
+from sim.options import LONGEST_S, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from sim.options import EngineLimits
+    from traces.request import Trace
+
+
+def instants(trace: Trace) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return arrivals and SLAs [ps], -1 for no SLA.
+
+    Raises
+    ------
+    OptionError
+        For a trace without requests, or times beyond the clock's range.
+    """
+    if not len(trace):
+        raise OptionError("the trace has no requests: expected at least one")
+    for name, seconds in (("arrival_s", trace.arrival_s), ("sla_s", trace.sla_s)):
+        longest = float(np.nanmax(seconds, initial=0.0))
+        if longest >= LONGEST_S:
+            raise OptionError(
+                f"{name} reaches {longest:g} s: expected less than {LONGEST_S:g} s (the clock "
+                "counts picoseconds); take a window of the trace"
+            )
+    arrival_ps = np.rint(trace.arrival_s * PS_PER_S).astype(np.int64)
+    sla_ps = np.where(np.isnan(trace.sla_s), -1, np.rint(trace.sla_s * PS_PER_S))
+    return arrival_ps, sla_ps.astype(np.int64)
+
+
+def pending(
+    trace: Trace, arrival_ps: NDArray[np.int64], sla_ps: NDArray[np.int64], first_id: int = 0
+) -> Iterator[Pending]:
+    """Yield the requests as policies may know them, in order of arrival."""
+    never = (sla_ps < 0) | (sla_ps > NEVER_PS - arrival_ps)
+    deadline_ps = np.where(never, NEVER_PS, arrival_ps + sla_ps)
+    return map(
+        Pending,
+        range(first_id, first_id + len(trace)),
+        arrival_ps.tolist(),
+        deadline_ps.tolist(),
+        trace.prompt_tokens.tolist(),
+        trace.max_tokens.tolist(),
+        _labels(trace.task_code, trace.tasks),
+        _labels(trace.tenant_code, trace.tenants),
+        _labels(trace.session_code, trace.sessions),
+        _first_blocks(trace),
+    )
+
+
+def mean_context_tokens(trace: Trace) -> float:
+    """Return the mean context of a sequence over the decode steps of a trace.
+
+    A step with g tokens generated before it has a context of prompt + g tokens.
+    """
+    steps = trace.output_tokens - 1
+    total = int(steps.sum())
+    if not total:
+        return float(trace.prompt_tokens.mean())
+    context = trace.prompt_tokens + trace.output_tokens / 2
+    return float((steps * context).sum() / total)
+
+
+def refusals_of(trace: Trace, limits: EngineLimits, max_model_len: int | None) -> dict[int, str]:
+    """Return the requests that an engine can never serve, each with the reason."""
+    size = limits.block_size
+    peak = -(-(trace.prompt_tokens + trace.output_tokens - 1) // size)
+    available = limits.blocks - limits.watermark
+    reasons = {
+        int(i): f"needs {peak[i]} KV blocks of {size} tokens, the cache has {available} to give"
+        for i in np.flatnonzero(peak > available)
+    }
+    if max_model_len is not None:
+        length = trace.prompt_tokens + trace.output_tokens
+        for i in np.flatnonzero(length > max_model_len):
+            reasons[int(i)] = f"has {length[i]} tokens, max_model_len is {max_model_len}"
+    return reasons
+
+
+def _labels(codes: NDArray[np.int32], names: tuple[str, ...]) -> Iterable[str]:
+    # Code -1, no label, picks the last name.
+    return map((*names, "").__getitem__, codes.tolist()) if names else repeat("")
+
+
+def _first_blocks(trace: Trace) -> Iterable[int]:
+    """Return the first block of content of each request, -1 where it is not known."""
+    blocks = trace.hash_ids
+    if blocks is None:
+        return repeat(-1)
+    starts, ends = blocks.offsets[:-1], blocks.offsets[1:]
+    first = np.full(len(trace), -1, dtype=np.int64)
+    some = ends > starts
+    first[some] = blocks.ids[starts[some]]
+    return first.tolist()

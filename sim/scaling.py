@@ -1,0 +1,112 @@
+"""Looks at a cluster at fixed intervals and changes the number of its replicas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from policies.protocol import PolicyError
+from policies.scaling import Load
+from sim.agenda import CHANGE, WHO_BITS
+from sim.lifecycle import READY, STARTING
+from sim.options import to_ps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sim.agenda import Agenda
+    from sim.lifecycle import Lifecycle
+    from sim.scenario import Scenario
+    from sim.spec import Station
+
+LAST = (1 << WHO_BITS) - 1
+"""A look comes after the other changes of its instant."""
+
+
+class Lookout:
+    """Shows a scaler the load and carries out what it asks for.
+
+    Attributes
+    ----------
+    arrived : int
+        Requests submitted since the last look.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        stations: list[Station],
+        lifecycle: Lifecycle,
+        agenda: Agenda,
+        alive: Callable[[int], bool],
+    ) -> None:
+        assert scenario.autoscale is not None and scenario.met is not None
+        rules = scenario.autoscale
+        self._rules = rules
+        self._met = scenario.met
+        self._stations = stations
+        self._lifecycle = lifecycle
+        self._agenda = agenda
+        self._alive = alive
+        self._accounts = [spec.account for spec in scenario.specs]
+        self._interval_ps = max(1, to_ps(rules.interval_s))
+        self._up_cooldown_ps = to_ps(rules.up_cooldown_s)
+        self._down_cooldown_ps = to_ps(rules.down_cooldown_s)
+        self._up_from_ps = self._down_from_ps = 0
+        self._busy_ps = self._served_ps = 0
+        self.arrived = 0
+        self._goals = self._goals_met = 0
+        agenda.at(self._interval_ps, CHANGE, LAST, self._look, background=True)
+
+    def note_end(self, request: int) -> None:
+        """Note that a request has ended for good."""
+        met = self._met(request)
+        if met is not None:
+            self._goals += 1
+            self._goals_met += met
+
+    def _look(self, now_ps: int) -> None:
+        if not self._alive(now_ps):
+            return
+        rules, lifecycle = self._rules, self._lifecycle
+        present = lifecycle.count(READY, STARTING)
+        desired = rules.scaler.desired(self._load(now_ps))
+        if isinstance(desired, bool) or not isinstance(desired, int):
+            raise PolicyError(f"a scaler asked for {desired!r} replicas: expected a whole number")
+        desired = min(max(desired, rules.min_replicas), rules.max_replicas)
+        if desired > present and now_ps >= self._up_from_ps:
+            lifecycle.start(desired - present, now_ps)
+            self._up_from_ps = now_ps + self._up_cooldown_ps
+        elif desired < present and now_ps >= self._down_from_ps:
+            lifecycle.drain(present - desired, now_ps)
+            self._down_from_ps = now_ps + self._down_cooldown_ps
+        self._agenda.at(now_ps + self._interval_ps, CHANGE, LAST, self._look, background=True)
+
+    def _load(self, now_ps: int) -> Load:
+        busy_ps = sum(station.busy_ps(now_ps) for station in self._stations)
+        served_ps = sum(_total_ps(account.up_ps, now_ps) for account in self._accounts)
+        queues = [station.waiting_and_running() for station in self._stations]
+        span_ps = served_ps - self._served_ps
+        load = Load(
+            now_ps=now_ps,
+            taking=self._lifecycle.count(READY),
+            starting=self._lifecycle.count(STARTING),
+            utilisation=(busy_ps - self._busy_ps) / span_ps if span_ps else 0.0,
+            waiting=sum(waiting for waiting, _ in queues),
+            running=sum(running for _, running in queues),
+            arrived=self.arrived,
+            ended=self._goals,
+            met=self._goals_met,
+        )
+        self._busy_ps, self._served_ps = busy_ps, served_ps
+        self.arrived = self._goals = self._goals_met = 0
+        return load
+
+
+def _total_ps(periods: object, now_ps: int) -> int:
+    """Return the length of periods given as start, end, start, ...; the last may be open."""
+    total = 0
+    sign = -1
+    for instant_ps in periods:  # type: ignore[attr-defined]
+        total += sign * instant_ps
+        sign = -sign
+    return total + now_ps if sign > 0 else total
