@@ -1,1 +1,1 @@
-"""Pure decisions: what to admit and where to route."""
+"""Pure decisions: what to admit, where to route, and how many replicas."""

@@ -1,4 +1,4 @@
-"""A plain function as a policy: it is shown a view and returns the requests to release."""
+"""A plain function as a policy, a router or a scaler."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from operator import index
 from typing import TYPE_CHECKING, Any, overload
 
 from policies.protocol import Choice, Pending, PolicyError
+from policies.routing import checked_route
+from policies.scaling import checked_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from calibrate.profile import Profile
     from policies.protocol import View
+    from policies.routing import Fleet
+    from policies.scaling import Load
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class QueuedFunction:
     def decide(self, view: View) -> Choice:
         """Return what the function chose."""
         queue = self._queue
+        for request in view.cancelled:
+            queue.pop(request, None)
         if view.arrived is not None:
             queue[view.arrived.id] = view.arrived
         view.queue = Waiting(queue)
@@ -100,3 +106,49 @@ class QueuedFunction:
                 f"policy {self._label} returned {answer!r}: expected a Choice, or the requests "
                 "(or ids) to release, or None"
             ) from None
+
+
+@dataclass(frozen=True)
+class FunctionRouter:
+    """Routes by a function, which is shown what the replicas do.
+
+    Attributes
+    ----------
+    function : callable
+        Takes a `Pending` request and a `Fleet` and returns one of ``fleet.taking``.
+    label : str
+        How the router is named in results.
+    """
+
+    function: Callable[[Pending, Fleet], Any]
+    label: str
+
+    looks = True
+
+    def start(self, profiles: Sequence[Profile], rng: np.random.Generator) -> FunctionRouter:
+        """Return the routing of one run: there is nothing to remember."""
+        return self
+
+    def route(self, request: Pending, fleet: Fleet) -> int:
+        """Return the replica the function chose."""
+        return checked_route(self.label, self.function(request, fleet), fleet)
+
+
+@dataclass(frozen=True)
+class FunctionScaler:
+    """Scales by a function.
+
+    Attributes
+    ----------
+    function : callable
+        Takes a `Load` and returns how many replicas there should be.
+    label : str
+        How the scaler is named in results.
+    """
+
+    function: Callable[[Load], Any]
+    label: str
+
+    def desired(self, load: Load) -> int:
+        """Return how many replicas the function wants."""
+        return checked_count(self.label, self.function(load))

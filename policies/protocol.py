@@ -167,8 +167,8 @@ class Choice(NamedTuple):
         Ids to turn away for good.
     wake_ps : int
         Next instant [ps] at which to be evaluated even if nothing happens: later than now, or now
-        when chosen at an arrival.  Every choice replaces the timer of the one before;
-        ``NEVER_PS`` means none.
+        when chosen at an arrival or when a client gave up.  Every choice replaces the timer of
+        the one before; ``NEVER_PS`` means none.
     """
 
     release: Sequence[int] = ()

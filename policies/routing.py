@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from operator import index
+from typing import TYPE_CHECKING, Any, Protocol
+
+from policies.protocol import PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,3 +75,22 @@ class Router(Protocol):
     def start(self, profiles: Sequence[Profile], rng: np.random.Generator) -> Route:
         """Return the routing of one run over replicas with these profiles."""
         ...
+
+
+def checked_route(label: str, answer: Any, fleet: Fleet) -> int:
+    """Return what a user's router answered as an index of ``fleet.taking``.
+
+    Raises
+    ------
+    PolicyError
+        If it is anything else, with the label.
+    """
+    try:
+        if index(answer) in fleet.taking and not isinstance(answer, bool):
+            return index(answer)
+    except TypeError:
+        pass
+    raise PolicyError(
+        f"router {label} chose {answer!r:.60}: expected the index of a replica that takes "
+        f"requests, one of fleet.taking, here {', '.join(map(str, fleet.taking))}"
+    )

@@ -17,6 +17,7 @@ from policies.protocol import PS_PER_S, PolicyError
 from policies.saber_events import EventSaber
 from policies.saber_polling import PollingRules, PollingSaber
 from policies.saber_terms import LowPriority
+from policies.text import call_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,13 +121,7 @@ class Saber:
     @property
     def label(self) -> str:
         """Canonical text of this policy: the parameters that differ from the defaults."""
-        default = Saber()
-        named = [
-            f"{name}={getattr(self, name)}"
-            for name in self.__dataclass_fields__
-            if getattr(self, name) != getattr(default, name)
-        ]
-        return f"saber({', '.join(named)})" if named else "saber"
+        return call_text("saber", self)
 
     def start(self, rng: np.random.Generator, profile: Profile) -> Decider:
         """Return a decider whose speed curve is fitted to `profile`."""

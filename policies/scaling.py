@@ -6,9 +6,10 @@ cluster's, see `sim.autoscale`.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from operator import index
+from typing import Any, NamedTuple, Protocol
 
-from policies.protocol import PS_PER_S
+from policies.protocol import PS_PER_S, PolicyError
 
 
 class Load(NamedTuple):
@@ -59,3 +60,21 @@ class Scaler(Protocol):
     def desired(self, load: Load) -> int:
         """Return how many replicas there should be, those that start included."""
         ...
+
+
+def checked_count(label: str, answer: Any) -> int:
+    """Return what a user's scaler answered as a number of replicas.
+
+    Raises
+    ------
+    PolicyError
+        If it is anything else, with the label.
+    """
+    try:
+        if index(answer) >= 0 and not isinstance(answer, bool):
+            return index(answer)
+    except TypeError:
+        pass
+    raise PolicyError(
+        f"scaler {label} wants {answer!r:.60} replicas: expected a whole number of at least 0"
+    )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from policies.protocol import NOTHING, Choice, PolicyError
+from policies.text import call_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,7 @@ class Static:
     @property
     def label(self) -> str:
         """Canonical text of this policy."""
-        return f"static(max_num_seqs={self.max_num_seqs})"
+        return call_text("static", self)
 
     def start(self, rng: np.random.Generator, profile: Profile) -> PassThrough:
         """Return a decider that releases on arrival."""

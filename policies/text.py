@@ -1,10 +1,11 @@
-"""From text to object: ``name(value, parameter=value)``."""
+"""From text to object and back: ``name(value, parameter=value)``."""
 
 from __future__ import annotations
 
 import ast
 from dataclasses import MISSING, fields
 from difflib import get_close_matches
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 from policies.protocol import PolicyError
@@ -60,6 +61,8 @@ def parse_call(
     name = names[call.func.id]
     factory = factories[name]
     parameters = [field.name for field in fields(factory)]
+    if not parameters and (call.args or call.keywords):
+        raise error(f"{kind} {text!r}: {name} has no parameters")
     if len(call.args) > len(parameters):
         raise error(
             f"{kind} {text!r}: {len(call.args)} values for {len(parameters)} parameters "
@@ -88,6 +91,31 @@ def parse_call(
             f"{kind} {text!r}: {required[0]} is missing: expected {name}({required[0]}=...)"
         )
     return factory(**given)
+
+
+def call_text(name: str, instance: Any) -> str:
+    """Return the text from which `parse_call` makes an equal object.
+
+    Parameters
+    ----------
+    name : str
+        What the text is to begin with.
+    instance : dataclass
+        The object; parameters that have their defaults are left out.
+    """
+    given = [
+        f"{field.name}={_literal(value)}"
+        for field in fields(instance)
+        if (value := getattr(instance, field.name)) != field.default
+    ]
+    return f"{name}({', '.join(given)})" if given else name
+
+
+def _literal(value: object) -> str:
+    """Return how a value is written: words bare, any other text in quotes."""
+    if isinstance(value, str):
+        return value if value.isidentifier() and not iskeyword(value) else repr(value)
+    return str(value)  # and not repr, by which a numpy number names its type too
 
 
 def _value(node: ast.expr, what: str, error: type[ValueError]) -> object:
