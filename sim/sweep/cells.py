@@ -1,0 +1,243 @@
+"""Cells: one configuration with one seed, under a key that says all that its result hangs on."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sim.clients import Clients
+from sim.options import OptionError, RunOptions
+from sim.sweep.build import CALLS, canonical_call, nested, options_of, parse_fleet
+from sim.sweep.inputs import DIGITS, Inputs, digest_of
+from sim.sweep.requests import requests_of
+from sim.sweep.words import CLUSTER, OPTIONS, REQUESTS, typed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sim.sweep.grid import Grid, Setting
+
+RESULTS_FORMAT = 1
+"""To be raised when the same configuration comes to give other numbers or other columns."""
+
+DEFAULT_PROFILE = "paper-qwen2.5-coder-3b"
+WORKLOAD = {"workload": "W3", "rps": 10.0, "n": 100, "arrivals": "poisson"}
+CHECKED = 100
+"""Requests of a workload that are drawn to see whether it can be drawn at all."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep.
+
+    Attributes
+    ----------
+    position : int
+        In the grid, from 0.
+    key : str
+        Digest of all that determines the result: equal keys, equal results.
+    setting : mapping
+        In canonical form: everything that was asked for, and the defaults of requests, policy and
+        cluster.
+    digests : mapping of str to str
+        Content of what the setting names: "trace", "sla_profile", and profiles by name.
+    requests : int
+        How many there are, the measure of how long it takes.
+    """
+
+    position: int
+    key: str
+    setting: Mapping[str, Any]
+    digests: Mapping[str, str]
+    requests: int
+
+
+def cells_of(grid: Grid, inputs: Inputs) -> tuple[list[Cell], int]:
+    """Return the cells of a grid, and how many settings were left out as equal to an earlier one.
+
+    Raises
+    ------
+    OptionError
+        For the first cell that cannot be run: in one line, with the file and what is wrong.
+    """
+    from calibrate.schema import ProfileError
+    from policies.protocol import PolicyError
+    from traces.errors import TraceError
+
+    cells: dict[str, Cell] = {}
+    checked: set[str] = set()
+    for number, written in enumerate(grid.settings):
+        try:
+            cell = _cell(len(cells), written, inputs, checked)
+        except (OptionError, PolicyError, ProfileError, TraceError) as error:
+            where = "" if len(grid.settings) == 1 else f" (cell {number + 1}: {describe(written)})"
+            raise OptionError(f"{grid.path}: {error}{where}") from None
+        cells.setdefault(cell.key, cell)
+    return list(cells.values()), len(grid.settings) - len(cells)
+
+
+def describe(setting: Mapping[str, Any]) -> str:
+    """Return a setting in one line."""
+    text = ", ".join(f"{name}={value}" for name, value in setting.items())
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+def _cell(position: int, written: Setting, inputs: Inputs, checked: set[str]) -> Cell:
+    setting = canonical(written)
+    options = options_of(setting)
+    digests: dict[str, str] = {}
+    if "fleet" in setting:
+        kinds = parse_fleet(setting["fleet"])
+        fleet = [(kind.count, inputs.profile(kind.profile), kind.price_per_h) for kind in kinds]
+        digests = {kind.profile: inputs.profile(kind.profile) for kind in kinds}
+    else:
+        name = setting["profile"]
+        digests[name] = inputs.profile(name)
+        fleet = [(setting["replicas"], digests[name], setting.get("price_per_h"))]
+    about: dict[str, Any] = {n: setting[n] for n in REQUESTS if n in setting}
+    if "trace" in setting:
+        digests["trace"] = about["trace"] = inputs.trace(
+            setting["trace"],
+            skip_bad=setting.get("skip_bad", False),
+            without_times="rps" in setting,
+        )
+    sla = nested(setting).get("sla")
+    about["sla"] = sla
+    about.pop("sla_profile", None)
+    if "unloaded" in str(sla):
+        reference = setting.get("sla_profile")
+        digests["sla_profile"] = inputs.profile(reference) if reference else fleet[0][1]
+        about["sla_profile"] = digests["sla_profile"]
+    requests = _check(setting, about, digests, options, inputs, checked)
+    defaults = RunOptions()
+    what = {
+        "format": RESULTS_FORMAT,
+        "version": inputs.version,
+        "requests": about,
+        "fleet": fleet,
+        "policy": setting["policy"],
+        "options": {
+            name: _plain(value)
+            for name, value in vars(options).items()
+            if value != getattr(defaults, name) and name != "router"
+        }
+        | ({"router": setting["router"]} if "router" in setting else {}),
+        "seed": setting["seed"],
+        "code": {text: code for text in _calls(setting) if (code := _code(text))},
+    }
+    return Cell(position, digest_of(what), setting, digests, requests)
+
+
+def canonical(written: Setting) -> Setting:
+    """Return a setting with one spelling for each meaning, and the defaults that matter.
+
+    Raises
+    ------
+    OptionError, PolicyError
+        For a value of the wrong kind, and for names that contradict each other.
+    """
+    setting = {name: typed(name, value) for name, value in written.items()}
+    setting = {n: v for n, v in setting.items() if v is not None or n in OPTIONS}
+    if "trace" in setting:
+        _refuse(setting, ("workload", "n"), "beside trace, which has its own requests")
+        if "rps" in setting:
+            _refuse(setting, ("scale", "scale_to_rps"), "beside rps, which draws the arrivals")
+            setting.setdefault("arrivals", WORKLOAD["arrivals"])
+        else:
+            _refuse(setting, ("arrivals",), "without rps, for a file without times")
+        if "scale" in setting:
+            _refuse(setting, ("scale_to_rps",), "beside scale")
+    else:
+        _refuse(setting, ("skip_bad", "scale", "scale_to_rps"), "without trace")
+        setting = {**WORKLOAD, **setting}
+        setting["workload"] = setting["workload"].upper()
+    if "arrivals" in setting:
+        setting["arrivals"] = "".join(setting["arrivals"].split())
+    if "fleet" in setting:
+        _refuse(setting, ("profile", "replicas", "price_per_h"), "beside fleet, which has its own")
+        setting["fleet"] = " + ".join(kind.text for kind in parse_fleet(setting["fleet"]))
+    else:
+        setting.setdefault("profile", DEFAULT_PROFILE)
+        setting.setdefault("replicas", 1)
+    setting.setdefault("policy", "saber")
+    setting.setdefault("seed", 0)
+    for name in CALLS:
+        if setting.get(name) is not None:
+            setting[name] = canonical_call(name, setting[name])
+    if isinstance(setting.get("goodput_ms"), str):
+        setting |= _limits(setting.pop("goodput_ms"))
+    for name in setting:
+        if name == "sla" or name.startswith("sla."):
+            setting[name] = "".join(setting[name].split())
+    for name, least in (("n", 1), ("replicas", 1), ("seed", 0)):
+        if name in setting and setting[name] < least:
+            raise OptionError(f"{name} = {setting[name]}: expected at least {least}")
+    order = {name: place for place, name in enumerate((*REQUESTS, *CLUSTER, "router"))}
+    return dict(
+        sorted(setting.items(), key=lambda s: order.get(s[0].partition(".")[0], len(order)))
+    )
+
+
+def _limits(text: str) -> Setting:
+    from sim.cli_options import goodput_limits
+
+    return {f"goodput_ms.{key}": limit for key, limit in (goodput_limits([text]) or {}).items()}
+
+
+def _refuse(setting: Setting, names: tuple[str, ...], why: str) -> None:
+    for name in names:
+        if name in setting:
+            raise OptionError(f"{name} = {setting[name]!r} has no effect {why}: leave it out")
+
+
+def _check(
+    setting: Setting,
+    about: Mapping[str, Any],
+    digests: Mapping[str, str],
+    options: RunOptions,
+    inputs: Inputs,
+    checked: set[str],
+) -> int:
+    """Return how many requests there are; refuse those that cannot be had, each kind once."""
+    recorded: Any = inputs.objects[digests["trace"]] if "trace" in digests else None
+    count: int = setting["n"] if recorded is None else len(recorded)
+    kind = digest_of(about)
+    if kind not in checked:
+        few = setting if recorded is not None else setting | {"n": min(setting["n"], CHECKED)}
+        first = next(d for name, d in digests.items() if name != "trace")
+        profile: Any = inputs.objects[digests.get("sla_profile", first)]
+        requests_of(few, recorded, profile, options)
+        checked.add(kind)
+    return count
+
+
+def _plain(value: Any) -> Any:
+    """Return what an option means in JSON's types."""
+    if isinstance(getattr(value, "label", None), str):
+        return value.label
+    if is_dataclass(value) and not isinstance(value, type):
+        meant = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        if isinstance(value, Clients):  # texts that can be spelled in several ways
+            meant |= {"cancel_after": _plain(value.patience), "think": _plain(value.think_time)}
+        return {"": type(value).__name__, **meant}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "items"):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value
+
+
+def _calls(setting: Mapping[str, Any]) -> list[str]:
+    return [setting[name] for name in CALLS if setting.get(name) is not None]
+
+
+def _code(text: str) -> str:
+    """Return a digest of the file behind ``module:object``, nothing for a name of our own."""
+    module, colon, _ = text.partition("(")[0].partition(":")
+    if not colon:
+        return ""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:DIGITS] if file else ""

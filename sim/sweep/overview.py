@@ -1,0 +1,116 @@
+"""The table at the end of a sweep: a row a configuration, means over its seeds."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sim.compare import CONFIDENCE, Estimate
+from sim.options import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from sim.sweep.cells import Cell
+
+SHOWN = ("goodput_pct", "ttft_s.p99", "tpot_s.mean", "e2e_s.p95", "utilisation")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a sweep found for one configuration.
+
+    Attributes
+    ----------
+    setting : mapping
+        What differs between the configurations of the sweep.
+    seeds : int
+        How many of its cells are there.
+    estimates : mapping of str to Estimate or None
+        By column: mean over seeds and its 95 % interval; None where no seed has a number.
+    """
+
+    setting: Mapping[str, Any]
+    seeds: int
+    estimates: Mapping[str, Estimate | None]
+
+
+def overview(path: Path, cells: Sequence[Cell], shown: Sequence[str]) -> list[Configuration]:
+    """Return what a table of results says of each configuration, in the grid's order.
+
+    Raises
+    ------
+    OptionError
+        For a column that the table does not have, or one without numbers.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(path)
+    for name in shown:
+        if name in schema.names:
+            kind = schema.field(name).type
+            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+                raise OptionError(f"--show {name}: expected a column of numbers")
+        elif name not in SHOWN:
+            from policies.text import nearest
+
+            raise OptionError(
+                f"--show {name}: there is no such column{nearest(name, schema.names)}"
+            )
+    there = [name for name in shown if name in schema.names]
+    table = pq.read_table(path, columns=["key", *there])
+    place = {key: row for row, key in enumerate(table["key"].to_pylist())}
+    columns = {name: table[name].to_pylist() for name in there}
+    differing = _differing(cells)
+    rows: dict[tuple[Any, ...], list[int]] = {}
+    settings: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for cell in cells:
+        if cell.key in place:
+            setting = {name: cell.setting.get(name) for name in differing}
+            rows.setdefault(tuple(setting.values()), []).append(place[cell.key])
+            settings.setdefault(tuple(setting.values()), setting)
+    return [
+        Configuration(
+            setting=settings[which],
+            seeds=len(places),
+            estimates={
+                name: estimate([columns[name][row] for row in places]) if name in columns else None
+                for name in shown
+            },
+        )
+        for which, places in rows.items()
+    ]
+
+
+def estimate(values: Sequence[float | None]) -> Estimate | None:
+    """Return the mean of what is there and its interval by Student's t."""
+    there = [value for value in values if value is not None]
+    if not there:
+        return None
+    mean = math.fsum(there) / len(there)
+    if len(there) == 1:
+        return Estimate(mean, None, None)
+    from scipy.special import stdtrit
+
+    variance = math.fsum((value - mean) ** 2 for value in there) / (len(there) - 1)
+    half = float(stdtrit(len(there) - 1, (1 + CONFIDENCE) / 2)) * math.sqrt(variance / len(there))
+    return Estimate(mean, mean - half, mean + half)
+
+
+def _differing(cells: Sequence[Cell]) -> list[str]:
+    """Return what more than one value is given for, or a value in some cells only, but seeds."""
+    values: dict[str, set[Any]] = {}
+    given: Counter[str] = Counter()
+    for cell in cells:
+        for name, value in cell.setting.items():
+            values.setdefault(name, set()).add(str(value))
+            given[name] += 1
+    return [
+        name
+        for name, found in values.items()
+        if name != "seed" and (len(found) > 1 or given[name] < len(cells))
+    ]
