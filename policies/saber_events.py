@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,8 @@ class EventSaber:
 
     Between completions the predicted speed is constant and required speeds only rise, so nothing
     that was infeasible becomes feasible: an evaluation at an arrival need only look at the arrival,
-    and one at a completion looks at the whole high-priority queue.
+    and one at a completion looks at the whole high-priority queue.  A client that gives up leaves
+    like a completion: what it was promised binds nobody any more, and the load is one less.
     """
 
     __slots__ = (
@@ -49,10 +50,13 @@ class EventSaber:
         self._lpq_rule = lpq
         self._rng = rng
         self._hpq: dict[int, Pending] = {}
-        self._lpq: deque[int] = deque()
-        # Demotion instants of the high-priority queue; entries of released requests go stale.
-        self._expiry: list[tuple[int, int]] = []
-        # Speeds promised at release to unfinished high-priority requests, fastest first.
+        # Ids in the order of demotion; any of them may leave.
+        self._lpq: OrderedDict[int, None] = OrderedDict()
+        # Demotion instants of the high-priority queue.  An entry is stale when its request waits
+        # there no more, and that is this attempt: an id may be back as a retry.
+        self._expiry: list[tuple[int, int, Pending]] = []
+        # Speeds promised at release to unfinished high-priority requests, fastest first; an entry
+        # is stale when its speed is not what the id is promised now.
         self._promised: dict[int, float] = {}
         self._promises: list[tuple[float, int]] = []
         self._load = 0
@@ -63,6 +67,8 @@ class EventSaber:
         hpq, lpq, expiry = self._hpq, self._lpq, self._expiry
         for request in view.finished:
             self._promised.pop(request, None)
+        for request in view.cancelled:
+            self._forget(request)
         if arrived is None and not hpq and not lpq:
             self._load = load
             return NOTHING
@@ -81,14 +87,20 @@ class EventSaber:
                 load += len(lpq)
                 lpq.clear()
             elif self._lpq_rule == "one" or not load:
-                released.append(lpq.popleft())
+                released.append(lpq.popitem(last=False)[0])
                 load += 1
         self._load = load
-        while expiry and expiry[0][1] not in hpq:
+        while expiry and hpq.get(expiry[0][1]) is not expiry[0][2]:
             heappop(expiry)
         if not (released or demoted or expiry):
             return NOTHING
         return Choice(released, demoted, (), expiry[0][0] if expiry else NEVER_PS)
+
+    def _forget(self, request: int) -> None:
+        """Drop a request whose client gave up, wherever it is."""
+        self._hpq.pop(request, None)
+        self._lpq.pop(request, None)
+        self._promised.pop(request, None)
 
     def _take_in(
         self, arrived: Pending, now_ps: int, load: int, released: list[int], demoted: list[int]
@@ -96,7 +108,7 @@ class EventSaber:
         """Release the arrival if it alone may have become feasible and is; else let it wait."""
         expires_ps = demotion_ps(arrived, self._limit)
         if now_ps >= expires_ps:
-            self._lpq.append(arrived.id)
+            self._lpq[arrived.id] = None
             demoted.append(arrived.id)
             return
         if load == self._load:
@@ -108,15 +120,16 @@ class EventSaber:
                 return
         self._hpq[arrived.id] = arrived
         if expires_ps != NEVER_PS:
-            heappush(self._expiry, (expires_ps, arrived.id))
+            heappush(self._expiry, (expires_ps, arrived.id, arrived))
 
     def _demote_due(self, now_ps: int, demoted: list[int]) -> None:
         """Move requests whose demotion instant has come to the low-priority queue."""
         expiry = self._expiry
         while expiry and expiry[0][0] <= now_ps:
-            request = heappop(expiry)[1]
-            if self._hpq.pop(request, None) is not None:
-                self._lpq.append(request)
+            _, request, attempt = heappop(expiry)
+            if self._hpq.get(request) is attempt:
+                del self._hpq[request]
+                self._lpq[request] = None
                 demoted.append(request)
 
     def _admit(self, now_ps: int, load: int, released: list[int]) -> None:
@@ -150,6 +163,6 @@ class EventSaber:
     def _fastest_promise(self) -> float:
         """Return the greatest speed promised to an unfinished request; 0 without any."""
         promises, promised = self._promises, self._promised
-        while promises and promises[0][1] not in promised:
+        while promises and promised.get(promises[0][1]) != -promises[0][0]:
             heappop(promises)
         return -promises[0][0] if promises else 0.0

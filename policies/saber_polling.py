@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
@@ -48,7 +48,7 @@ class PollingRules:
 
 
 class PollingSaber:
-    """SABER evaluated at fixed intervals; arrivals and completions only update its books."""
+    """SABER evaluated at fixed intervals; what happens in between only updates its books."""
 
     __slots__ = (
         "_expiry",
@@ -75,8 +75,10 @@ class PollingSaber:
         self._rules = rules
         self._rng = rng
         self._hpq: deque[Pending] = deque()
-        self._lpq: deque[int] = deque()
-        # Demotion instants of the high-priority queue; entries of released requests go stale.
+        # Ids in the order of demotion; any of them may leave.
+        self._lpq: OrderedDict[int, None] = OrderedDict()
+        # Demotion instants of the high-priority queue.  Entries go stale: their requests were
+        # released or given up, and the id may even be back as a retry that expires later.
         self._expiry: list[tuple[int, int]] = []
         # Speeds promised at release to unfinished high-priority requests.
         self._promised: dict[int, float] = {}
@@ -85,14 +87,18 @@ class PollingSaber:
         """Keep the books; at a poll, demote, draw one request and try it."""
         for request in view.finished:
             self._promised.pop(request, None)
+        if view.cancelled:
+            self._forget(view.cancelled)
         if view.arrived is not None:
             self._hpq.append(view.arrived)
             heappush(self._expiry, (demotion_ps(view.arrived, self._limit), view.arrived.id))
         released: list[int] = []
         demoted: list[int] = []
         interval_ps = self._rules.interval_ps
-        # Timers come between arrivals and completions of an instant, so a poll is neither.
-        if view.arrived is None and not view.finished:
+        # What comes from outside is before the timers of an instant, and completions are after
+        # them: a poll is none of these.
+        outside = view.arrived is not None or bool(view.cancelled)
+        if not outside and not view.finished:
             if view.now_ps // interval_ps % self._rules.demote_every == 0:
                 demoted = self._demote_due(view.now_ps)
             if self._hpq:
@@ -101,9 +107,16 @@ class PollingSaber:
                 released = self._best_effort(view.in_engine)
         if not self._hpq and not self._lpq:
             return Choice(released, demoted) if released or demoted else NOTHING
-        # An arrival at the very instant of a poll is in time for it.
-        due_ps = view.now_ps if view.arrived is not None else view.now_ps + 1
+        # What comes from outside at the very instant of a poll is in time for it.
+        due_ps = view.now_ps if outside else view.now_ps + 1
         return Choice(released, demoted, (), -(-due_ps // interval_ps) * interval_ps)
+
+    def _forget(self, cancelled: Sequence[int]) -> None:
+        """Drop requests whose clients gave up, wherever they are."""
+        self._hpq = deque(r for r in self._hpq if r.id not in cancelled)
+        for request in cancelled:
+            self._lpq.pop(request, None)
+            self._promised.pop(request, None)
 
     def _demote_due(self, now_ps: int) -> list[int]:
         """Move requests that can no longer meet their SLA to the low-priority queue."""
@@ -112,10 +125,14 @@ class PollingSaber:
             hopeless.add(heappop(self._expiry)[1])
         if not hopeless:
             return []
-        due = [r.id for r in self._hpq if r.id in hopeless]
-        self._hpq = deque(r for r in self._hpq if r.id not in hopeless)
-        self._lpq.extend(due)
-        return due
+        due = {
+            r.id: None
+            for r in self._hpq
+            if r.id in hopeless and demotion_ps(r, self._limit) <= now_ps
+        }
+        self._hpq = deque(r for r in self._hpq if r.id not in due)
+        self._lpq.update(due)
+        return list(due)
 
     def _draw(self, view: View) -> list[int]:
         """Draw one request; release it if everyone is predicted to keep up, else put it last."""
@@ -139,5 +156,5 @@ class PollingSaber:
             self._lpq.clear()
             return released
         if self._rules.lpq == "one" or not load:
-            return [self._lpq.popleft()]
+            return [self._lpq.popitem(last=False)[0]]
         return []

@@ -16,14 +16,14 @@ import numpy as np
 from calibrate.profile import Profile
 from calibrate.speed import speed_model
 from calibrate.steptime import StepCost
-from policies.protocol import NEVER_PS, PS_PER_S, Choice
+from policies.protocol import NEVER_PS, PS_PER_S, Choice, Pending, View
 from sim import simulate
 from traces.request import Trace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from random import Random
 
-    from policies.protocol import Pending, View
     from policies.saber import Saber
     from sim.result import Result
 
@@ -76,6 +76,16 @@ class Reference:
     def predicted(self, load: int) -> float:
         return self.model.speed(load)
 
+    def forget(self, cancelled: Sequence[int]) -> None:
+        for request in cancelled:
+            waited = len(self.hpq)
+            self.hpq = [r for r in self.hpq if r.id != request]
+            self.lpq = [r for r in self.lpq if r.id != request]
+            where = "the engine" if request in self.recorded else "the low-priority queue"
+            where = "the high-priority queue" if len(self.hpq) < waited else where
+            self.saw(f"gave up in {where}")
+            self.recorded.pop(request, None)
+
     def draw(self, candidates: int) -> int:
         if candidates == 1:
             return 0
@@ -85,6 +95,9 @@ class Reference:
     def demote(self, now_ps: int) -> list[Pending]:
         demoted = [r for r in self.hpq if self.expires_ps(r) <= now_ps]
         self.hpq = [r for r in self.hpq if r not in demoted]
+        if not self.policy.polls:
+            # In trace order, which is not that of the queue once some were given up and came back.
+            demoted.sort(key=lambda r: r.id)
         self.lpq += demoted
         return demoted
 
@@ -107,6 +120,7 @@ class EventReference(Reference):
         now_ps = view.now_ps
         for request in view.finished:
             del self.recorded[request]
+        self.forget(view.cancelled)
         demoted = []
         if view.arrived is not None:
             self.hpq.append(view.arrived)
@@ -151,11 +165,13 @@ class PollingReference(Reference):
         now_ps = view.now_ps
         for request in view.finished:
             del self.recorded[request]
+        self.forget(view.cancelled)
         if view.arrived is not None:
             self.hpq.append(view.arrived)
         demoted: list[Pending] = []
         released: list[int] = []
-        if view.arrived is None and not view.finished:
+        outside = view.arrived is not None or len(view.cancelled) > 0
+        if not outside and not view.finished:
             number, rest = divmod(now_ps, self.interval_ps)
             assert rest == 0
             if not self.artifact or number % 10 == 0:
@@ -165,8 +181,8 @@ class PollingReference(Reference):
             released = self.poll(now_ps) if self.hpq else self.best_effort()
         wake_ps = NEVER_PS
         if self.hpq or self.lpq:
-            # The next poll; one at this very instant is still to come after an arrival.
-            due_ps = now_ps if view.arrived is not None else now_ps + 1
+            # The next poll; one at this very instant still comes after what is from outside.
+            due_ps = now_ps if outside else now_ps + 1
             wake_ps = -(-due_ps // self.interval_ps) * self.interval_ps
         return Choice(released, [r.id for r in demoted], (), wake_ps)
 
@@ -245,3 +261,63 @@ def random_trace(dice: Random) -> Trace:
 def run_side_by_side(trace: Trace, policy: Saber, seed: int, happened: dict[str, int]) -> Result:
     """Run `trace` on two replicas and compare every choice."""
     return simulate(trace, ROUND, SideBySide(policy, happened), replicas=2, seed=seed)
+
+
+TICK_PS = PS_PER_S // 20
+
+
+def run_with_clients(dice: Random, policy: Saber, seed: int, happened: dict[str, int]) -> None:
+    """Show both a replica whose clients give up and come back, and compare every choice.
+
+    Things happen on a grid of 50 ms, at every instant in the order of the simulator: clients give
+    up, requests arrive, the timer, completions.  Half of those that gave up come back under their
+    old id, with a new deadline.
+    """
+    decider = SideBySide(policy, happened).start(np.random.default_rng(seed), ROUND)
+    view = View(None)
+    wake_ps = NEVER_PS
+    waiting: set[int] = set()
+    in_engine: set[int] = set()
+    asks: dict[int, tuple[int, int]] = {}  # max_tokens and SLA [ticks] of every request
+    returning: list[int] = []
+    busy, hasty = dice.choice([0.3, 0.7, 1.5]), dice.choice([0.05, 0.2])
+
+    def evaluate(now_ps: int) -> None:
+        nonlocal wake_ps
+        view.now_ps, view.in_engine = now_ps, len(in_engine)
+        choice = decider.decide(view)
+        view.arrived, view.finished, view.cancelled = None, (), ()
+        assert waiting.issuperset(choice.release)
+        waiting.difference_update(choice.release)
+        in_engine.update(choice.release)
+        wake_ps = choice.wake_ps
+
+    for now_ps in range(0, 60 * TICK_PS, TICK_PS):
+        while wake_ps < now_ps:
+            evaluate(wake_ps)
+        gone = [i for i in sorted(waiting | in_engine) if dice.random() < hasty]
+        for request in gone:
+            waiting.discard(request)
+            in_engine.discard(request)
+            view.cancelled = (request,)
+            evaluate(now_ps)
+        arriving = returning
+        returning = [request for request in gone if dice.random() < 0.5]
+        while dice.random() < busy / (1 + busy):
+            arriving.append(len(asks))
+            tokens = dice.choice([1, 5, 10, 20, 40])
+            asks[len(asks)] = tokens, max(1, round(tokens * dice.choice([0.1, 0.2, 0.4, 1, 2])))
+        for request in arriving:
+            tokens, ticks = asks[request]
+            # Another attempt may ask for less, and be in less of a hurry.
+            tokens = dice.choice([tokens, tokens, max(1, tokens // 2)])
+            view.arrived = Pending(request, now_ps, now_ps + ticks * TICK_PS, 10, tokens)
+            waiting.add(request)
+            evaluate(now_ps)
+        if wake_ps == now_ps:
+            evaluate(now_ps)
+        done = [request for request in sorted(in_engine) if dice.random() < 0.2]
+        if done:
+            in_engine.difference_update(done)
+            view.finished = done
+            evaluate(now_ps)

@@ -6,9 +6,11 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from calibrate import load_profile
+from policies.protocol import PS_PER_S, Pending, View
 from sim import simulate
 from traces import Trace
 
@@ -124,3 +126,32 @@ def test_what_the_released_have_generated_counts_for_the_newcomer(examples):
     run = simulate(trace, load_profile("paper-qwen2.5-coder-3b"), "prefill_aware:prefill_aware")
     assert run.requests["admitted_s"].tolist() == [0.0, 0.8]
     assert run.requests["met"].all()
+
+
+def test_who_gives_up_leaves_every_queue_and_may_come_back(examples):
+    from prefill_aware import PrefillAware
+
+    class Engine:
+        def running(self, now_ps):
+            return ()
+
+    profile = load_profile("paper-qwen2.5-coder-3b")
+    decider, view = PrefillAware().start(np.random.default_rng(0), profile), View(Engine())
+
+    def arrive(request, sla_s, in_engine):
+        deadline_ps = view.now_ps + round(sla_s * PS_PER_S)
+        view.arrived = Pending(request, view.now_ps, deadline_ps, 2000, 10)
+        view.cancelled, view.in_engine = (), in_engine
+        return list(decider.decide(view).release)
+
+    def give_up(request, in_engine):
+        view.arrived, view.cancelled, view.in_engine = None, (request,), in_engine
+        return list(decider.decide(view).release)
+
+    assert arrive(0, 0.3, 0) == [0]
+    assert arrive(1, 0.4, 1) == []  # it would stall request 0
+    assert arrive(2, 0.1, 1) == []  # hopeless
+    assert give_up(1, 1) == give_up(2, 1) == []
+    # Nobody is left but who comes back.
+    assert give_up(0, 0) == []
+    assert arrive(1, 0.4, 0) == [1]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from calibrate import load_profile
-from policies.protocol import Choice, PolicyError
+from policies.function import FunctionPolicy
+from policies.protocol import NEVER_PS, Choice, Pending, PolicyError, View
 from policies.static import Static
 from sim import simulate
 from traces import workload
@@ -114,6 +115,24 @@ def test_replicas_and_runs_do_not_share_a_queue():
     for _ in range(2):
         simulate(THREE, PAPER, keep, replicas=3)
     assert sizes == [1] * 6
+
+
+def test_the_queue_forgets_who_gave_up_and_knows_who_comes_back():
+    seen = []
+
+    def keep(view):
+        seen.append([(request.id, request.arrival_ps) for request in view.queue])
+
+    decider = FunctionPolicy(keep, "keep").start(np.random.default_rng(0), PAPER)
+    view = View(None)
+    for now_ps, arrived, cancelled in (
+        (0, 0, ()), (1, 1, ()), (2, None, (0,)), (3, 0, ()), (4, None, (7,)),
+    ):  # fmt: skip
+        view.now_ps, view.cancelled = now_ps, cancelled
+        view.arrived = None if arrived is None else Pending(arrived, now_ps, NEVER_PS, 1, 1)
+        decider.decide(view)
+    back = [(1, 1), (0, 3)]
+    assert seen == [[(0, 0)], [(0, 0), (1, 1)], [(1, 1)], back, back]
 
 
 def test_the_example_of_twenty_lines_works(monkeypatch: pytest.MonkeyPatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from saber_reference import random_trace, run_side_by_side
+from saber_reference import random_trace, run_side_by_side, run_with_clients
 
 from calibrate.profile import Profile
 from calibrate.steptime import StepCost
@@ -47,10 +47,15 @@ class Bench:
         self.arrived = 0
 
     def arrive(self, at_s: float, max_tokens: int, sla_s: float | None = None) -> Choice:
+        self.arrived += 1
+        return self.come_back(self.arrived - 1, at_s, max_tokens, sla_s)
+
+    def come_back(
+        self, request: int, at_s: float, max_tokens: int, sla_s: float | None = None
+    ) -> Choice:
         now_ps = round(at_s * PS_PER_S)
         deadline_ps = NEVER_PS if sla_s is None else now_ps + round(sla_s * PS_PER_S)
-        self.view.arrived = Pending(self.arrived, now_ps, deadline_ps, 1, max_tokens)
-        self.arrived += 1
+        self.view.arrived = Pending(request, now_ps, deadline_ps, 1, max_tokens)
         return self._decide(now_ps)
 
     def wake(self, at_s: float) -> Choice:
@@ -61,11 +66,16 @@ class Bench:
         self.view.in_engine -= len(requests)
         return self._decide(round(at_s * PS_PER_S))
 
+    def give_up(self, at_s: float, request: int, in_engine: bool) -> Choice:
+        self.view.cancelled = (request,)
+        self.view.in_engine -= in_engine
+        return self._decide(round(at_s * PS_PER_S))
+
     def _decide(self, now_ps: int) -> Choice:
         self.view.now_ps = now_ps
         choice = self.decider.decide(self.view)
         self.view.in_engine += len(choice.release)
-        self.view.arrived, self.view.finished = None, ()
+        self.view.arrived, self.view.finished, self.view.cancelled = None, (), ()
         return choice
 
 
@@ -238,6 +248,51 @@ def test_a_request_is_drawn_uniformly_among_the_feasible():
     assert all(abs(first.count(request) - 100) < 4 * 8.2 for request in (1, 2, 3))
 
 
+def test_who_gives_up_in_the_engine_makes_room_like_one_that_is_done():
+    b = bench()
+    b.arrive(0, 95, sla_s=1)
+    assert ids(b.arrive(0, 10, sla_s=1).release) == []
+    assert ids(b.give_up(0.5, 0, in_engine=True).release) == [1]
+
+
+def test_who_gives_up_in_a_queue_is_never_released():
+    b = bench()
+    b.arrive(0, 95, sla_s=1)
+    b.arrive(0, 10, sla_s=1)
+    b.arrive(0, 500, sla_s=1)
+    assert b.give_up(0.1, 1, in_engine=False).wake_ps == NEVER_PS
+    assert ids(b.give_up(0.1, 2, in_engine=False).release) == []
+    assert b.finish(0.2, 0) == Choice()
+
+
+def test_best_effort_goes_when_the_last_with_a_chance_gives_up():
+    b = bench()
+    b.arrive(0, 95, sla_s=1)
+    b.arrive(0, 10, sla_s=1)
+    assert ids(b.arrive(0, 500, sla_s=1).release) == []
+    assert ids(b.give_up(0.1, 1, in_engine=False).release) == [2]
+
+
+def test_the_timer_of_who_gave_up_is_not_that_of_its_return():
+    b = bench(speed_limit=100)
+    b.arrive(0, 95, sla_s=1)
+    assert b.arrive(0, 50, sla_s=1.5).wake_ps == PS_PER_S
+    assert b.give_up(0.2, 1, in_engine=False).wake_ps == NEVER_PS
+    assert b.come_back(1, 0.3, 50, sla_s=1.7).wake_ps == round(1.5 * PS_PER_S)
+    # The first attempt would be hopeless by now.
+    assert ids(b.arrive(1.2, 5, sla_s=0.5).demote) == []
+    assert ids(b.wake(1.5).demote) == [1]
+
+
+def test_a_promise_to_who_gave_up_does_not_bind_its_return():
+    b = bench()
+    assert ids(b.arrive(0, 95, sla_s=1).release) == [0]
+    b.give_up(0.1, 0, in_engine=True)
+    assert ids(b.come_back(0, 0.2, 70, sla_s=1).release) == [0]
+    # v(2) = 90 would break the promise of 95, and keeps that of 70.
+    assert ids(b.arrive(0.3, 20, sla_s=1).release) == [1]
+
+
 SABERS = st.builds(
     Saber,
     estimator=st.sampled_from(["usl", "logistic", "linear"]),
@@ -264,3 +319,18 @@ def test_the_comparison_covers_what_can_happen():
         "best effort idle",
     )  # fmt: skip
     assert all(happened.get(what, 0) >= 10 for what in expected), happened
+
+
+def test_every_choice_is_right_when_clients_give_up_and_come_back():
+    happened: dict[str, int] = {}
+    for seed in range(300):
+        dice = Random(seed)
+        limit = dice.choice([None, 80, 100])
+        policy = Saber(lpq=dice.choice(["one", "all", "idle"]), speed_limit=limit)
+        run_with_clients(dice, policy, seed, happened)
+    expected = (
+        "gave up in the high-priority queue", "gave up in the low-priority queue",
+        "gave up in the engine", "drawn among several", "held back by a promise",
+        "demoted while waiting", "best effort has to wait", "best effort idle",
+    )  # fmt: skip
+    assert all(happened.get(what, 0) >= 100 for what in expected), happened

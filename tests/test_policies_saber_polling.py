@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from saber_reference import random_trace, run_side_by_side
+from saber_reference import random_trace, run_side_by_side, run_with_clients
 
 from calibrate.profile import Profile
 from calibrate.steptime import StepCost
+from policies.protocol import NEVER_PS, PS_PER_S, Pending, View
 from policies.saber import Saber
 from sim import simulate
 from traces.request import Trace
@@ -153,6 +154,40 @@ def test_every_choice_is_the_one_described(dice: Random, policy: Saber, seed: in
     run_side_by_side(random_trace(dice), policy, seed, {})
 
 
+def poll(decider, now_s: float, arrived: Pending | None = None, cancelled=(), in_engine=0):
+    view = View(None)
+    view.now_ps = round(now_s * PS_PER_S)
+    view.arrived, view.cancelled, view.in_engine = arrived, cancelled, in_engine
+    return decider.decide(view)
+
+
+def pending(request: int, arrival_s: float, max_tokens: int, sla_s: float) -> Pending:
+    arrival_ps = round(arrival_s * PS_PER_S)
+    return Pending(request, arrival_ps, arrival_ps + round(sla_s * PS_PER_S), 1, max_tokens)
+
+
+def test_giving_up_is_no_poll_and_in_time_for_one():
+    decider = line(interval=0.1).start(np.random.default_rng(0), LINE)
+    poll(decider, 0.05, pending(0, 0.05, 10, 5))
+    poll(decider, 0.05, pending(1, 0.05, 10, 5))
+    choice = poll(decider, 0.1, cancelled=(0,))
+    assert (list(choice.release), choice.wake_ps) == ([], PS_PER_S // 10)
+    assert list(poll(decider, 0.1).release) == [1]
+    assert poll(decider, 0.15, cancelled=(1,), in_engine=0).wake_ps == NEVER_PS
+
+
+def test_a_return_expires_when_it_does_and_not_before():
+    decider = line(interval=0.1, speed_limit=100).start(np.random.default_rng(0), LINE)
+    poll(decider, 0.0, pending(0, 0.0, 95, 1))
+    assert list(poll(decider, 0.0).release) == [0]
+    poll(decider, 0.05, pending(1, 0.05, 50, 1), in_engine=1)
+    poll(decider, 0.06, cancelled=(1,), in_engine=1)
+    poll(decider, 0.07, pending(1, 0.07, 50, 1.5), in_engine=1)
+    # The first attempt would be hopeless from 0.55 on, the second is from 1.07 on.
+    demoted = {tick: list(poll(decider, tick / 10, in_engine=1).demote) for tick in range(1, 12)}
+    assert {tick: ids for tick, ids in demoted.items() if ids} == {11: [1]}
+
+
 @pytest.mark.parametrize("variant", ["paper", "artifact"])
 def test_the_comparison_covers_what_can_happen(variant):
     happened: dict[str, int] = {}
@@ -172,6 +207,23 @@ def test_the_comparison_covers_what_can_happen(variant):
     else:
         expected += ["best effort does not count"]
     assert all(happened.get(what, 0) >= 10 for what in expected), happened
+
+
+@pytest.mark.parametrize("variant", ["paper", "artifact"])
+def test_every_choice_is_right_when_clients_give_up_and_come_back(variant):
+    happened: dict[str, int] = {}
+    for seed in range(200):
+        dice = Random(seed)
+        policy = Saber(
+            variant=variant,
+            lpq=dice.choice(["one", "all", "idle"]) if variant == "paper" else "one",
+            interval=dice.choice([0.05, 0.03]) if variant == "paper" else None,
+            window=dice.choice([None, 2]),
+            speed_limit=dice.choice([None, 80, 100]),
+        )
+        run_with_clients(dice, policy, seed, happened)
+    expected = ("high-priority queue", "low-priority queue", "engine")
+    assert all(happened.get(f"gave up in the {where}", 0) >= 100 for where in expected), happened
 
 
 def test_requests_without_sla_are_released_in_time():

@@ -5,8 +5,9 @@ import pytest
 
 from calibrate.library import load_profile
 from policies.catalog import make_policy
+from policies.protocol import NEVER_PS, PS_PER_S, Choice, Pending, View
 from sim.simulation import simulate
-from sim.study.bypass import DOUBLED, TEXT
+from sim.study.bypass import DOUBLED, TEXT, BypassDecider
 from traces.request import Trace
 from traces.workloads import workload
 
@@ -90,3 +91,24 @@ def test_leaps_change_nothing():
 def test_both_have_a_name_on_the_command_line():
     assert make_policy("sim.study.bypass:TEXT").label == "bypass(sla_s=1, saber)"
     assert "variant=artifact" in make_policy("sim.study.bypass:DOUBLED").label
+
+
+def test_a_short_request_given_up_counts_nowhere_either():
+    seen = []
+
+    class Inner:
+        def decide(self, view):
+            seen.append((list(view.cancelled), view.in_engine))
+            return Choice(wake_ps=77)
+
+    decider, view = BypassDecider(Inner(), PS_PER_S), View(None)
+    for request, in_engine in ((0, 0), (1, 1)):
+        view.arrived, view.in_engine = Pending(request, 0, PS_PER_S, 89, 48), in_engine
+        assert list(decider.decide(view).release) == [request]
+    view.arrived = None
+    view.cancelled, view.in_engine = (0,), 1
+    # To the inner decider nothing happened, and its timer stays.
+    assert decider.decide(view).wake_ps == NEVER_PS
+    view.cancelled, view.in_engine = (2,), 4
+    assert decider.decide(view).wake_ps == 77
+    assert seen == [([2], 3)]

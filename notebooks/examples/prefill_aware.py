@@ -74,6 +74,9 @@ class PrefillAwareDecider:
         """Give up on the hopeless, release whom everyone can bear, use idle time for the rest."""
         for request in view.finished:
             self._released.pop(request, None)
+        for request in view.cancelled:
+            for here in (self._queue, self._best_effort, self._released):
+                here.pop(request, None)
         if view.arrived is not None:
             self._queue[view.arrived.id] = view.arrived
         demoted = [r for r in self._queue.values() if view.now_ps >= self._last_start_ps(r)]

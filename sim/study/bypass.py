@@ -62,20 +62,17 @@ class BypassDecider:
         if arrived is not None and arrived.deadline_ps - arrived.arrival_ps <= self._longest_ps:
             self._passed.add(arrived.id)
             return Choice((arrived.id,), wake_ps=self._wake_ps)
-        finished = [request for request in view.finished if request not in self._passed]
-        self._passed.difference_update(view.finished)
-        if view.finished and not finished:
+        seen = copy(view)
+        seen.finished = [request for request in view.finished if request not in self._passed]
+        seen.cancelled = [request for request in view.cancelled if request not in self._passed]
+        self._passed.difference_update(view.finished, view.cancelled)
+        if (view.finished or view.cancelled) and not (seen.finished or seen.cancelled):
             # To the inner decider nothing happened; it would take an empty view for its timer.
             return Choice(wake_ps=self._wake_ps)
-        choice = self._inner.decide(self._without_passed(view, finished))
+        seen.in_engine = view.in_engine - len(self._passed)
+        choice = self._inner.decide(seen)
         self._wake_ps = choice.wake_ps
         return choice
-
-    def _without_passed(self, view: View, finished: list[int]) -> View:
-        seen = copy(view)
-        seen.finished = finished
-        seen.in_engine = view.in_engine - len(self._passed)
-        return seen
 
 
 TEXT = Bypass(Saber())
