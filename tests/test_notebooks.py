@@ -152,6 +152,7 @@ def test_who_gives_up_leaves_every_queue_and_may_come_back(examples):
     assert arrive(1, 0.4, 1) == []  # it would stall request 0
     assert arrive(2, 0.1, 1) == []  # hopeless
     assert give_up(1, 1) == give_up(2, 1) == []
-    # Nobody is left but who comes back.
     assert give_up(0, 0) == []
+    # Nobody is left whom a prompt could stall.
+    view.now_ps = PS_PER_S
     assert arrive(1, 0.4, 0) == [1]
