@@ -188,6 +188,11 @@ class Decoding:
         """Return the blocks that the next step needs."""
         return self._phases.blocks(self._context_tokens, self._step)
 
+    def blocks_at_end(self) -> int:
+        """Return the blocks that the last step of the leap in flight needs."""
+        further = self.steps - 1
+        return self._phases.blocks(self._context_tokens + further * self.size, self._step + further)
+
     def blocks_held_bound(self) -> int:
         """Return an upper bound of ``blocks_held`` that costs next to nothing."""
         return (self._context_tokens + (self._block_size - 2) * self.size) // self._block_size

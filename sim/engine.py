@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from policies.protocol import NEVER_PS, Running
 from sim.decoding import SHORT_OF_BLOCKS, Decoding
 from sim.ledger import UNSET
+from sim.prefixcache import PrefixCache
 
 if TYPE_CHECKING:
     from sim.spec import ReplicaSpec
@@ -37,6 +38,7 @@ class Engine:
         "_budget",
         "_busy_ps",
         "_busy_since_ps",
+        "_cache",
         "_chunked",
         "_chunks",
         "_costs",
@@ -69,7 +71,6 @@ class Engine:
         self._jitter = spec.jitter
         self._seats = limits.max_num_seqs
         self._budget = limits.max_num_batched_tokens
-        self._blocks = limits.blocks
         self._block_size = limits.block_size
         self._watermark = limits.watermark
         self._chunked = limits.discipline == "chunked"
@@ -79,7 +80,13 @@ class Engine:
 
     def _clear(self) -> None:
         """Hold nothing, like a new engine."""
-        self._decoding = Decoding(self._spec)
+        spec = self._spec
+        # KV blocks there are: one that many hold counts for each of them.
+        self._blocks = spec.limits.blocks
+        self._cache = None
+        if spec.prefix is not None:
+            self._cache = PrefixCache(spec.prefix, self._block_size, spec.prompt_tokens)
+        self._decoding = Decoding(spec)
         self._waiting: deque[int] = deque()
         # Preempted requests: tokens they keep, instant of the last.
         self._paused: dict[int, tuple[int, int]] = {}
@@ -160,13 +167,9 @@ class Engine:
 
     def complete(self) -> list[int]:
         """Apply the step or leap that ends at ``boundary_ps``; return who finished, ascending."""
-        if self._leaving:
-            return self._complete_without_leaving()
-        if self._decoding.steps:
-            return self._decoding.end_leap()
-        if self._chunks:
-            return self._complete_prompts()
-        return []
+        if self._cache is not None:
+            return self._complete_with_cache(self._cache)
+        return self._complete()
 
     def form(self) -> None:
         """Form the next step or leap and set ``boundary_ps``."""
@@ -181,7 +184,8 @@ class Engine:
             return
         self._decoding.interrupted()
         self._close_busy_period(now_ps)
-        if self._waiting or self._paused or self._partial >= 0 or not self._decoding.empty():
+        left = self._waiting or self._paused or self._partial >= 0 or not self._decoding.empty()
+        if left or self._blocks != self._spec.limits.blocks:
             raise RuntimeError("engine went idle with requests, tokens or blocks left over")
 
     def stop(self, until_ps: int) -> None:
@@ -203,79 +207,118 @@ class Engine:
             self._admit()
             if self._chunks:
                 return self._end_of_prompts(now_ps)
-        return self._decode(now_ps, self._blocks)
+        decoding = self._decoding
+        if not decoding.size:
+            return NEVER_PS
+        end_ps = decoding.leap(now_ps, self._blocks)
+        if end_ps == SHORT_OF_BLOCKS:
+            self._make_room()
+            end_ps = decoding.leap(now_ps, self._blocks)
+        return end_ps
 
     def _admit(self) -> None:
         """Take whole prompts from the head of the queue while seats, budget and blocks allow."""
         waiting = self._waiting
         size = self._block_size
-        seats = self._seats - self._decoding.size
+        decoding, cache = self._decoding, self._cache
+        seats = self._seats - decoding.size
         budget = self._budget
-        bound = self._decoding.blocks_held_bound()
+        exact = cache is not None
+        bound = decoding.blocks_held() if exact else decoding.blocks_held_bound()
         free = self._blocks - self._watermark - bound
-        exact = False
         while waiting and seats:
             request = waiting[0]
             tokens = self._prompt_tokens[request] + (self._kept(request) if self._paused else 0)
-            # A prompt longer than the budget goes alone.
-            if tokens > budget and self._chunks:
-                break
             need = -(-tokens // size)
+            past = 0
+            if cache is not None:
+                past = cache.hit_tokens(request, tokens)
+                need -= cache.shared_blocks(request, tokens)
+            # A prompt longer than the budget goes alone.
+            if tokens - past > budget and self._chunks:
+                break
             if need > free and not exact:
                 free += bound - self._decoding.blocks_held()
                 exact = True
             if need > free:
                 break
-            self._chunks.append((waiting.popleft(), 0, tokens))
+            self._chunks.append((waiting.popleft(), past, tokens - past))
             free -= need
             seats -= 1
-            budget -= tokens
+            budget -= tokens - past
+            if cache is not None:
+                self._account_hit(tokens, past)
+                self._blocks += cache.hold(request, tokens)
+                cache.evict(free + self._watermark)
 
     # ------------------------------------------------------------------ chunked
 
     def _form_chunked(self, now_ps: int) -> int:
         """Decode the running set and fill the budget with chunks; return the end of the step."""
+        decoding = self._decoding
         blocks = self._blocks - -(-self._partial_tokens // self._block_size)
-        if self._decoding.blocks_bound() > blocks and self._make_room(blocks):
+        if decoding.blocks_bound() > blocks and self._make_room():
             # No admission in a step that preempted; the one after may have room for a chunk.
-            return self._decoding.leap(now_ps, self._blocks, at_most=1)
+            return decoding.leap(now_ps, self._blocks, at_most=1)
         if self._waiting or self._partial >= 0:
-            self._take_chunks(blocks)
+            hit_is_too_long = self._take_chunks(blocks)
             if self._chunks:
                 return self._end_of_prompts(now_ps)
-        return self._decode(now_ps, blocks)
+            if hit_is_too_long and self._cache is not None:
+                # An eviction makes it shorter: leap no further than to the next.
+                blocks -= self._cache.kept_blocks
+        return decoding.leap(now_ps, blocks) if decoding.size else NEVER_PS
 
-    def _take_chunks(self, blocks: int) -> None:
-        """Take chunks of prompts while budget, seats and what decodes leave of `blocks` allow."""
+    def _take_chunks(self, blocks: int) -> bool:
+        """Take chunks of prompts while budget, seats and what decodes leave of `blocks` allow.
+
+        Return whether the head of the queue had to stay with a hit in the cache: a first chunk
+        needs room for all it begins with.
+        """
+        decoding, cache = self._decoding, self._cache
         size = self._block_size
-        budget = self._budget - self._decoding.size
-        seats = self._seats - self._decoding.size
-        bound = self._decoding.blocks_bound()
+        budget = self._budget - decoding.size
+        seats = self._seats - decoding.size
+        exact = cache is not None
+        bound = decoding.blocks_needed() if exact else decoding.blocks_bound()
         free = blocks - bound
-        exact = False
-        request, past = self._partial, self._partial_tokens
+        if cache is not None:
+            cache.evict(free)
+        request, stored = self._partial, self._partial_tokens
         while budget and seats:
+            past = stored
             if request < 0:
                 if not self._waiting:
                     break
-                request, past = self._waiting[0], 0
-            left = self._prompt_tokens[request] + self._kept(request) - past
-            tokens = min(left, budget)
-            need = -(-(past + tokens) // size) - -(-past // size)
+                request = self._waiting[0]
+                past = stored = 0
+            total = self._prompt_tokens[request] + self._kept(request)
+            if cache is not None and request != self._partial:
+                past = cache.hit_tokens(request, total)
+            tokens = min(total - past, budget)
+            need = -(-(past + tokens) // size) - -(-stored // size)
+            if cache is not None:
+                need -= cache.shared_blocks(request, past + tokens)
             if need > free and not exact:
-                free += bound - self._decoding.blocks_needed()
+                free += bound - decoding.blocks_needed()
                 exact = True
             if need > free:
-                break
+                return past > stored
+            free -= need
+            if cache is not None:
+                if request != self._partial:
+                    self._account_hit(total, past)
+                self._blocks += cache.hold(request, past + tokens)
+                cache.evict(free)
             if request != self._partial:
                 self._waiting.popleft()
             self._chunks.append((request, past, tokens))
-            if tokens < left:
+            if past + tokens < total:
                 break
-            free -= need
             seats -= 1
             budget -= tokens
             request = -1
+        return False
 
     # ------------------------------------------------------------------ both
 
@@ -284,16 +327,12 @@ class Engine:
         paused = self._paused.get(request)
         return paused[0] if paused else 0
 
-    def _decode(self, now_ps: int, blocks: int) -> int:
-        """Leap with the running set, within `blocks`; return the end, ``NEVER_PS`` when idle."""
-        decoding = self._decoding
-        if not decoding.size:
-            return NEVER_PS
-        end_ps = decoding.leap(now_ps, blocks)
-        if end_ps == SHORT_OF_BLOCKS:
-            self._make_room(blocks)
-            end_ps = decoding.leap(now_ps, blocks)
-        return end_ps
+    def _partial_blocks(self) -> int:
+        return -(-self._partial_tokens // self._block_size)
+
+    def _account_hit(self, tokens: int, hit_tokens: int) -> None:
+        self._account.prefix_query_tokens += tokens
+        self._account.prefix_hit_tokens += hit_tokens
 
     def _end_of_prompts(self, now_ps: int) -> int:
         """Return the end of the step that carries ``_chunks``."""
@@ -342,6 +381,26 @@ class Engine:
         finished.sort()
         return finished
 
+    def _complete(self) -> list[int]:
+        if self._leaving:
+            return self._complete_without_leaving()
+        if self._decoding.steps:
+            return self._decoding.end_leap()
+        if self._chunks:
+            return self._complete_prompts()
+        return []
+
+    def _complete_with_cache(self, cache: PrefixCache) -> list[int]:
+        if self._decoding.steps:
+            # What the steps of the leap took from the cache one after another, all at once.
+            held = self._partial_blocks() + self._decoding.blocks_at_end()
+            cache.evict(self._blocks - held)
+        finished = self._complete()
+        for request in finished:
+            stored = self._prompt_tokens[request] + self._output_tokens[request] - 1
+            self._blocks -= cache.finish(request, stored)
+        return finished
+
     def _complete_without_leaving(self) -> list[int]:
         """Let the aborted go before the token of the step that ends; apply it to the rest."""
         decoding, leaving = self._decoding, self._leaving
@@ -349,8 +408,10 @@ class Engine:
         decoding.drop(request for request in leaving if request in decoding)
         if self._partial in leaving:
             self._partial, self._partial_tokens = -1, 0
-        for request in leaving:
+        for request in sorted(leaving):
             self._paused.pop(request, None)
+            if self._cache is not None:
+                self._blocks -= self._cache.release(request)
         self._chunks = [chunk for chunk in self._chunks if chunk[0] not in leaving]
         self._leaving = set()
         return decoding.end_step(self.boundary_ps) if leapt else self._complete_prompts()
@@ -360,24 +421,25 @@ class Engine:
             return True
         return any(request == chunk[0] for chunk in self._chunks)
 
-    def _make_room(self, blocks: int) -> bool:
-        """Preempt until the next decode step fits into `blocks`; return whether any had to go.
+    def _make_room(self) -> bool:
+        """Preempt until the next decode step fits; return whether any had to go.
 
         The last admitted goes first, to the head of the queue, and keeps its tokens.
         """
         decoding = self._decoding
         preempted = False
-        while decoding.blocks_needed() > blocks:
+        while decoding.blocks_needed() > self._blocks - self._partial_blocks():
             preempted = True
             if self._partial >= 0:
                 # A prompt stored in part counts as the last admitted; its blocks come free.
                 request = self._partial
-                blocks += -(-self._partial_tokens // self._block_size)
                 self._partial, self._partial_tokens = -1, 0
                 decoding.interrupted()
             else:
                 request, generated, token_ps = decoding.pop_last()
                 self._paused[request] = generated, token_ps
+            if self._cache is not None:
+                self._blocks -= self._cache.release(request)
             self._waiting.appendleft(request)
             self._preemptions[request] += 1
         return preempted

@@ -84,9 +84,21 @@ class ReplicaLedger:
         start and end [ps]; none means always.
     peak_batch, peak_prefill_tokens : int
         Largest running set and largest number of prompt tokens in one step.
+    prefix_query_tokens, prefix_hit_tokens : int
+        With a prefix cache: tokens of the prompts (and recomputes) at their admission, and how
+        many of them were found stored and not computed.
     """
 
-    __slots__ = ("busy_ps", "gaps", "paid_ps", "peak_batch", "peak_prefill_tokens", "up_ps")
+    __slots__ = (
+        "busy_ps",
+        "gaps",
+        "paid_ps",
+        "peak_batch",
+        "peak_prefill_tokens",
+        "prefix_hit_tokens",
+        "prefix_query_tokens",
+        "up_ps",
+    )
 
     def __init__(self) -> None:
         self.gaps = array("q")
@@ -95,3 +107,5 @@ class ReplicaLedger:
         self.paid_ps = array("q")
         self.peak_batch = 0
         self.peak_prefill_tokens = 0
+        self.prefix_query_tokens = 0
+        self.prefix_hit_tokens = 0

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sim.costs import StepCosts
     from sim.ledger import Ledger, ReplicaLedger
     from sim.options import EngineLimits
+    from traces.columns import HashIds
 
     Ended: TypeAlias = Callable[[int, int, int], None]
     """Told request id, replica index and instant [ps] when a request finishes or is refused."""
@@ -44,6 +45,8 @@ class ReplicaSpec:
         Makes the decider that takes over when the replica returns from a failure.
     jitter : callable or None
         Draws the factor on the step time of the next segment; None is no jitter.
+    prefix : HashIds or None
+        Content blocks by request id, for a prefix cache; None is no cache.
     """
 
     index: int
@@ -57,6 +60,7 @@ class ReplicaSpec:
     account: ReplicaLedger
     restart: Callable[[], Decider]
     jitter: Callable[[], float] | None = None
+    prefix: HashIds | None = None
 
 
 class Station(Protocol):

@@ -1,0 +1,159 @@
+"""The content blocks an engine keeps: shared by those who hold them, kept until room is needed.
+
+A content block takes a fixed number of KV blocks and is stored once.  While requests hold it, it
+stays; held by none, it waits to be found again and is evicted when its room is wanted, the one let
+go the longest ago first.  A request holds the blocks its prompt begins with, never a later one
+without those before it, and lets go of the last first; so what is kept is always whole beginnings.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from sim.options import OptionError
+from traces.prefix import prefix_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from traces.columns import HashIds
+    from traces.request import Trace
+
+
+def content_of(trace: Trace, block_size: int) -> HashIds:
+    """Return the content blocks of a trace, for KV blocks of `block_size` tokens.
+
+    Raises
+    ------
+    TraceError
+        If the trace has neither `hash_ids` nor sessions.
+    OptionError
+        If its content blocks are not whole KV blocks.
+    """
+    content = prefix_blocks(trace, block_size)
+    if content.block_tokens % block_size:
+        raise OptionError(
+            f"block_size={block_size} does not divide the trace's content blocks of "
+            f"{content.block_tokens} tokens: with prefix_caching it must"
+        )
+    return content
+
+
+class PrefixCache:
+    """Content blocks of one engine, held or kept.
+
+    Attributes
+    ----------
+    unit : int
+        KV blocks of a content block.
+    """
+
+    __slots__ = (
+        "_block_tokens",
+        "_content",
+        "_held",
+        "_holders",
+        "_kept",
+        "_prompt_tokens",
+        "unit",
+    )
+
+    def __init__(self, content: HashIds, block_size: int, prompt_tokens: Sequence[int]) -> None:
+        self._content = content
+        self._block_tokens = content.block_tokens
+        self._prompt_tokens = prompt_tokens
+        self.unit = content.block_tokens // block_size
+        self._holders: dict[int, int] = {}  # content block to the number of requests
+        # Held by none, the first to be evicted first.
+        self._kept: OrderedDict[int, None] = OrderedDict()
+        self._held: dict[int, list[int]] = {}  # request to content blocks
+
+    @property
+    def holders(self) -> int:
+        """Requests that hold something."""
+        return len(self._held)
+
+    @property
+    def kept_blocks(self) -> int:
+        """KV blocks of what is kept and held by none."""
+        return self.unit * len(self._kept)
+
+    def hit_tokens(self, request: int, tokens: int) -> int:
+        """Return how many of a request's `tokens` are stored; the last is always computed."""
+        found = 0
+        for block in self._row(request, min(self._prompt_tokens[request], tokens - 1)):
+            if block not in self._holders and block not in self._kept:
+                break
+            found += self._block_tokens
+        return found
+
+    def shared_blocks(self, request: int, tokens: int) -> int:
+        """Return the KV blocks that holding its first `tokens` shares with other holders."""
+        begun = len(self._held.get(request, ()))
+        shared = 0
+        for block in self._row(request, min(self._prompt_tokens[request], tokens))[begun:]:
+            if block not in self._holders:
+                break
+            shared += self.unit
+        return shared
+
+    def hold(self, request: int, tokens: int) -> int:
+        """Let a request hold what its prompt begins with, within its first `tokens`.
+
+        Returns
+        -------
+        int
+            The KV blocks it shares with other holders by that.
+        """
+        return self._hold(request, min(self._prompt_tokens[request], tokens))
+
+    def _hold(self, request: int, tokens: int) -> int:
+        held = self._held.setdefault(request, [])
+        shared = 0
+        for block in self._row(request, tokens)[len(held) :]:
+            holders = self._holders.get(block, 0)
+            self._holders[block] = holders + 1
+            if holders:
+                shared += self.unit
+            else:
+                self._kept.pop(block, None)
+            held.append(block)
+        return shared
+
+    def release(self, request: int) -> int:
+        """Let a request go; return the KV blocks it shared with others that hold them still."""
+        shared = 0
+        for block in reversed(self._held.pop(request)):
+            holders = self._holders[block]
+            if holders > 1:
+                self._holders[block] = holders - 1
+                shared += self.unit
+            else:
+                del self._holders[block]
+                self._kept[block] = None
+        return shared
+
+    def finish(self, request: int, tokens: int) -> int:
+        """Let a finished request go; the answer within its `tokens` is kept too, where known.
+
+        Returns
+        -------
+        int
+            The KV blocks its prompt shared with others that hold them still.
+        """
+        shared = self._hold(request, tokens)
+        return self.release(request) - shared
+
+    def evict(self, free_blocks: int) -> None:
+        """Keep no more than fits into the KV blocks that nobody holds."""
+        most = free_blocks // self.unit
+        while len(self._kept) > most:
+            self._kept.popitem(last=False)
+
+    def _row(self, request: int, tokens: int) -> list[int]:
+        """Return the content blocks that lie within the first `tokens` of a request."""
+        start, end = self._content.offsets[request : request + 2].tolist()
+        end = min(end, start + tokens // self._block_tokens)
+        row: list[int] = self._content.ids[start:end].tolist()
+        return row
