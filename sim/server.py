@@ -78,7 +78,7 @@ class Server:
             self._refuse(request.id, self._refusals[request.id], now_ps)
             return
         self._queued[request.id] = request
-        self._evaluate(now_ps, request, (), ())
+        self._evaluate(now_ps, request, ())
 
     def advance(self, until_ps: int) -> None:
         """Let everything happen that happens before `until_ps`.
@@ -92,14 +92,14 @@ class Server:
                 now_ps = self._wake_ps
                 if now_ps >= until_ps:
                     return
-                self._evaluate(now_ps, None, (), ())
+                self._evaluate(now_ps, None, ())
             else:
                 if boundary_ps >= until_ps:
                     return
                 finished = engine.complete()
                 if finished:
                     self._account_finished(finished, boundary_ps)
-                    self._evaluate(boundary_ps, None, finished, ())
+                    self._evaluate(boundary_ps, None, finished)
                     if self._ended is not None:
                         for request in finished:
                             self._ended(request, self._index, boundary_ps)
@@ -119,7 +119,9 @@ class Server:
             del self._in_engine[request]
             generated = self._engine.generated(request, now_ps)
             self._engine.abort(request, now_ps)
-        self._evaluate(now_ps, None, (), (request,))
+        self._view.cancelled = (request,)
+        self._evaluate(now_ps, None, ())
+        self._view.cancelled = ()
         return generated
 
     def fail(self, now_ps: int) -> tuple[list[Pending], int]:
@@ -162,22 +164,15 @@ class Server:
             ledger.finished_ps[request] = now_ps
             ledger.status[request] = FINISHED
 
-    def _evaluate(
-        self,
-        now_ps: int,
-        arrived: Pending | None,
-        finished: Sequence[int],
-        cancelled: Sequence[int],
-    ) -> None:
+    def _evaluate(self, now_ps: int, arrived: Pending | None, finished: Sequence[int]) -> None:
         view = self._view
         view.now_ps = now_ps
         view.arrived = arrived
         view.finished = finished
-        view.cancelled = cancelled
         view.in_engine = len(self._in_engine)
         choice = self._decide(view)
         # Timers come after what comes from outside: at an arrival even one for now is in time.
-        if not is_sound(choice, now_ps, arrived is not None or bool(cancelled)):
+        if not is_sound(choice, now_ps, arrived is not None or bool(view.cancelled)):
             raise unsound(choice, now_ps)
         release, demote, refuse, self._wake_ps = choice
         if refuse:
@@ -190,10 +185,11 @@ class Server:
                 self._check_queued(request, "demoted")
                 self._ledger.demoted[request] = 1
         if release:
-            queued = self._queued
+            queued, in_engine = self._queued, self._in_engine
             for request in release:
-                self._check_queued(request, "released")
-                self._in_engine[request] = queued.pop(request)
+                if type(request) is not int or request not in queued:
+                    raise not_queued(request, self._index, "released")
+                in_engine[request] = queued.pop(request)
                 self._admitted_ps[request] = now_ps
                 self._engine.release(request, now_ps)
 
@@ -204,5 +200,5 @@ class Server:
             self._ended(request, self._index, now_ps)
 
     def _check_queued(self, request: int, verb: str) -> None:
-        if not isinstance(request, int) or request not in self._queued:
+        if type(request) is not int or request not in self._queued:
             raise not_queued(request, self._index, verb)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,9 @@ from sim.scenario import Scenario
 from sim.spec import ReplicaSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from worlds import World
 
     from policies.protocol import Decider, View
 
@@ -91,13 +94,28 @@ class Case:
     jitter_cv: float | None = None
     seed: int = 0
     watched: bool = False
+    world: World | None = None
+    tenants: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
 
     @property
     def pending(self) -> list[Pending]:
         rows = [(*request, NEVER_PS)[:4] for request in self.requests]
+        none = ("",) * len(rows)
+        tenants, sessions = self.tenants or none, self.sessions or none
         return [
-            Pending(i, arrival, min(arrival + sla, NEVER_PS), prompt, 2 * output)
-            for i, (arrival, prompt, output, sla) in enumerate(rows)
+            Pending(
+                i,
+                arrival,
+                min(arrival + sla, NEVER_PS),
+                prompt,
+                2 * output,
+                tenant=tenant,
+                session=session,
+            )
+            for i, ((arrival, prompt, output, sla), tenant, session) in enumerate(
+                zip(rows, tenants, sessions, strict=False)
+            )
         ]
 
 
@@ -117,6 +135,11 @@ class Outcome:
     busy: list[list[int]] = field(default_factory=list)
     peak_batch: list[int] = field(default_factory=list)
     peak_prefill_tokens: list[int] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
+    moved: dict[int, int] = field(default_factory=dict)
+    wasted: int = 0
+    up: list[list[int]] = field(default_factory=list)
+    paid: list[list[int]] = field(default_factory=list)
     views: list[list[tuple]] = field(default_factory=list)
 
 
@@ -138,20 +161,13 @@ def run(case: Case, runner: Callable[..., None]) -> Outcome:
         if case.jitter_cv is not None:
             noise = np.random.default_rng((case.seed, i, 1))
             jitter = _jitter(noise, case.jitter_cv)
-        decider = case.decider(np.random.default_rng((case.seed, i, 0)))
-        if case.watched:
-            decider = Watched(decider)
-            watchers.append(decider)
-
-        def restart(decider: Decider = decider) -> Decider:
-            return decider
-
+        lives = _lives(case, i, watchers)
         specs.append(
             ReplicaSpec(
                 index=i,
                 costs=case.costs,
                 limits=limit,
-                decider=decider,
+                decider=next(lives),
                 prompt_tokens=prompts,
                 output_tokens=outputs,
                 refusals={
@@ -161,16 +177,27 @@ def run(case: Case, runner: Callable[..., None]) -> Outcome:
                 },
                 ledger=ledger,
                 account=ReplicaLedger(),
-                restart=restart,
+                restart=lives.__next__,
                 jitter=jitter,
             )
         )
     fleet = Fleet([None] * len(specs))
     route = RoundRobin().start(fleet.profiles, np.random.default_rng(case.seed))
-    runner(case.pending, Scenario(specs, route, fleet, until_ps=case.until_ps))
+    scenario = Scenario(specs, route, fleet, until_ps=case.until_ps)
+    runner(case.pending, scenario if case.world is None else case.world.scenario(scenario))
     result = outcome(ledger, [spec.account for spec in specs])
     result.views = [watcher.log for watcher in watchers]
     return result
+
+
+def _lives(case: Case, index: int, watchers: list[Watched]) -> Iterator[Decider]:
+    """Yield the deciders of a replica: another one each time it comes back from a failure."""
+    for life in count():
+        decider = case.decider(np.random.default_rng((case.seed, index, 2 * life)))
+        if case.watched:
+            decider = Watched(decider)
+            watchers.append(decider)
+        yield decider
 
 
 def _jitter(rng: np.random.Generator, cv: float) -> Callable[[], float]:
@@ -192,6 +219,11 @@ def outcome(ledger: Ledger, accounts: Sequence[ReplicaLedger]) -> Outcome:
         busy=[list(account.busy_ps) for account in accounts],
         peak_batch=[account.peak_batch for account in accounts],
         peak_prefill_tokens=[account.peak_prefill_tokens for account in accounts],
+        attempts=list(ledger.attempts),
+        moved=dict(ledger.moved_ps),
+        wasted=ledger.wasted_tokens,
+        up=[list(account.up_ps) for account in accounts],
+        paid=[list(account.paid_ps) for account in accounts],
     )
 
 
@@ -211,7 +243,10 @@ def seen(view: View) -> tuple:
     """Return all that a view shows."""
     arrived = None if view.arrived is None else view.arrived.id
     running = tuple((r.id, r.generated_tokens) for r in view.running)
-    return (view.now_ps, arrived, tuple(view.finished), view.in_engine, running, view.waiting_ids)
+    return (
+        view.now_ps, arrived, tuple(view.finished), tuple(view.cancelled), view.in_engine, running,
+        view.waiting_ids,
+    )  # fmt: skip
 
 
 class Watched:

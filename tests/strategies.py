@@ -82,6 +82,7 @@ class CuriousDecider:
         if view.arrived is not None:
             self.queue.append(view.arrived)
             self.looks = 4
+        self.queue = [request for request in self.queue if request.id not in view.cancelled]
         seated = view.running
         mood = sum(r.generated_tokens for r in seated) + len(view.waiting_ids)
         release, refuse, demote = [], [], []
