@@ -13,7 +13,7 @@ from sim import console
 from sim.options import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sim.sweep.cells import Cell
     from sim.sweep.inputs import Inputs
@@ -131,7 +131,7 @@ def sweep(
     from sim.sweep.cells import cells_of
     from sim.sweep.grid import read_grid
     from sim.sweep.inputs import Inputs
-    from sim.sweep.overview import SHOWN, overview
+    from sim.sweep.overview import SHOWN, names_that_differ, overview
     from sim.sweep.pools import check_pool, opened_pool
     from sim.sweep.store import opened
     from sim.sweep.sweep import run_sweep
@@ -163,7 +163,7 @@ def sweep(
     if json:
         console.show_json(_document(report, table))
     else:
-        _print(report, table, columns)
+        _print(report, table, columns, names_that_differ(cells))
     if report.failures:
         raise typer.Exit(1)
 
@@ -272,7 +272,15 @@ def _document(report: "Report", table: "list[Configuration]") -> dict[str, Any]:
     }
 
 
-def _print(report: "Report", table: "list[Configuration]", columns: "tuple[str, ...]") -> None:
+def _print(
+    report: "Report",
+    table: "list[Configuration]",
+    columns: "tuple[str, ...]",
+    varying: "Sequence[str]",
+) -> None:
+    from sim.sweep.cells import describe
+    from sim.sweep.store import FAILED
+
     if table:
         names = list(table[0].setting)
         console.show_table(
@@ -290,11 +298,12 @@ def _print(report: "Report", table: "list[Configuration]", columns: "tuple[str, 
         if len(table) > MOST_ROWS:
             console.show(f"... and {len(table) - MOST_ROWS:,} configurations more, in the table.")
     if report.failures:
-        console.show_table(
-            f"{len(report.failures):,} cells failed; --resume tries them again",
-            ["key", "cell", "why"],
-            [[f.cell.key, _words(f.cell.setting), f.error] for f in report.failures[:MOST_ROWS]],
-        )
+        console.show(f"{len(report.failures):,} cells failed; --resume tries them again:")
+        for failure in report.failures[:MOST_ROWS]:
+            words = {n: v for n, v in failure.cell.setting.items() if n in varying or n == "seed"}
+            console.show(f"  {failure.cell.key} ({describe(words)}): {failure.error}")
+        if len(report.failures) > MOST_ROWS:
+            console.show(f"  ... and others, in {report.path.with_name(FAILED)}")
     kept = f", {report.skipped:,} were there before" if report.skipped else ""
     busy = "" if report.busy is None else f", workers busy {100 * report.busy:.0f} %"
     console.show(
@@ -316,9 +325,3 @@ def _interval(estimate: Any) -> str:
     if estimate.low is None:
         return console.number(estimate.mean)
     return f"{console.number(estimate.mean)} ± {console.number(estimate.high - estimate.mean, 2)}"
-
-
-def _words(setting: Any) -> str:
-    from sim.sweep.cells import describe
-
-    return describe(setting)

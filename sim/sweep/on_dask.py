@@ -51,7 +51,13 @@ class _Lost:
 
 
 class _Backend(DaskDistributedBackend):  # type: ignore[misc]  # the library has no types
-    """joblib's, which would wait for ever for a batch whose workers all died."""
+    """joblib's, which would wait for ever for a batch whose workers all died.
+
+    It would also run everything in this very process while the cluster has one core only.
+    """
+
+    def effective_n_jobs(self, n_jobs: int) -> int:
+        return max(2, int(super().effective_n_jobs(n_jobs)))
 
     def submit(self, func: Any, callback: Callable[[Any], None]) -> Any:
         future = super().submit(func, callback)

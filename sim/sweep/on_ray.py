@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -45,7 +44,6 @@ def ray_pool(jobs: int, address: str | None, objects: Mapping[str, Any]) -> Iter
     """
     workers = core_count(jobs)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         if address is None:
             ray.init(num_cpus=workers, include_dashboard=False, **quiet)
@@ -59,6 +57,11 @@ def ray_pool(jobs: int, address: str | None, objects: Mapping[str, Any]) -> Iter
     try:
         register_ray()
         supply = _FromRay({digest: ray.put(value) for digest, value in objects.items()})
-        yield Pool(workers, supply, lambda batches: in_waves(batches, workers, backend="ray"))
+        yield Pool(
+            workers,
+            supply,
+            lambda batches: in_waves(batches, workers, backend="ray"),
+            apart=workers > 1,  # joblib runs all in this process for one
+        )
     finally:
         ray.shutdown()

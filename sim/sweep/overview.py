@@ -65,7 +65,7 @@ def overview(path: Path, cells: Sequence[Cell], shown: Sequence[str]) -> list[Co
     table = pq.read_table(path, columns=["key", *there])
     place = {key: row for row, key in enumerate(table["key"].to_pylist())}
     columns = {name: table[name].to_pylist() for name in there}
-    differing = _differing(cells)
+    differing = names_that_differ(cells)
     rows: dict[tuple[Any, ...], list[int]] = {}
     settings: dict[tuple[Any, ...], dict[str, Any]] = {}
     for cell in cells:
@@ -101,7 +101,7 @@ def estimate(values: Sequence[float | None]) -> Estimate | None:
     return Estimate(mean, mean - half, mean + half)
 
 
-def _differing(cells: Sequence[Cell]) -> list[str]:
+def names_that_differ(cells: Sequence[Cell]) -> list[str]:
     """Return what more than one value is given for, or a value in some cells only, but seeds."""
     values: dict[str, set[Any]] = {}
     given: Counter[str] = Counter()

@@ -58,8 +58,10 @@ class Report:
         Rows kept that belong to no cell of this grid.
     workers : int
         How many ran at once.
-    wall_s, cpu_s : float
-        How long the running took, and how much of the workers' processors it used [s].
+    wall_s : float
+        How long the running took, the start of the workers included.
+    busy_s, cpu_s : float
+        How long the workers ran cells, all together, and the processor time that took [s].
     """
 
     path: Path
@@ -70,12 +72,13 @@ class Report:
     outside: int
     workers: int
     wall_s: float
+    busy_s: float
     cpu_s: float
 
     @property
     def busy(self) -> float | None:
-        """Share of the workers' time that went into cells."""
-        return self.cpu_s / (self.workers * self.wall_s) if self.ran and self.wall_s else None
+        """Share of the workers' time in which they ran cells and did not wait for some."""
+        return self.busy_s / (self.workers * self.wall_s) if self.ran and self.wall_s else None
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def run_sweep(
     batches = Batches(todo, pool.workers, pool.supply, os.getcwd())
     total = batches.left
     failures: list[Failure] = []
-    done, cpu_s, start_s = 0, 0.0, time.perf_counter()
+    done, busy_s, cpu_s, start_s = 0, 0.0, 0.0, time.perf_counter()
     try:
         for outcome in _outcomes(batches, pool):
             for line in outcome.lines:
@@ -146,6 +149,7 @@ def run_sweep(
                 else:
                     store.keep(line)
                     done += 1
+            busy_s += outcome.wall_s
             cpu_s += outcome.cpu_s
             if on_progress is not None:
                 elapsed_s = time.perf_counter() - start_s
@@ -169,6 +173,7 @@ def run_sweep(
         outside=outside,
         workers=pool.workers,
         wall_s=wall_s,
+        busy_s=busy_s,
         cpu_s=cpu_s,
     )
 
@@ -221,5 +226,5 @@ def _answers(batches: Batches, pool: Pool) -> bool:
 
 
 def _told(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:200]
+    text = " ".join(str(error).split()).partition(". ")[0]
+    return f"{type(error).__name__}: {text}"[:160]
