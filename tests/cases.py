@@ -244,9 +244,14 @@ def seen(view: View) -> tuple:
     arrived = None if view.arrived is None else view.arrived.id
     running = tuple((r.id, r.generated_tokens) for r in view.running)
     return (
-        view.now_ps, arrived, tuple(view.finished), tuple(view.cancelled), view.in_engine, running,
+        view.now_ps,
+        arrived,
+        tuple(view.finished),
+        view.in_engine,
+        running,
         view.waiting_ids,
-    )  # fmt: skip
+        *view.cancelled,
+    )
 
 
 class Watched:

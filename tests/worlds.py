@@ -14,7 +14,6 @@ from policies.protocol import NEVER_PS
 from sim.autoscale import Autoscale
 from sim.clientele import Habits
 from sim.failures import Failures, Maintenance, Outage, RandomOutages
-from sim.scenario import Scenario
 from sim.stepwise import run_stepwise
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from policies.protocol import Pending
     from policies.routing import Fleet
     from policies.scaling import Load
+    from sim.scenario import Scenario
 
 PS = 1e-12
 
