@@ -11,6 +11,7 @@ import typer
 from sim import cli_calibrate, cli_trace, console
 from sim.cli_compare import compare
 from sim.cli_figures import figures
+from sim.cli_plan import plan
 from sim.cli_run import run
 from sim.cli_sweep import sweep
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command()(compare)
 app.command()(run)
 app.command()(sweep)
+app.command()(plan)
 app.command()(figures)
 app.add_typer(cli_trace.app, name="trace")
 app.add_typer(cli_calibrate.app, name="calibrate")

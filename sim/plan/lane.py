@@ -1,0 +1,318 @@
+"""The answers for one kind of replica under one policy, each with its band."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from sim.plan.band import Rules, Verdict, judged, looked_at
+from sim.plan.breaks import Break, breaks_first
+from sim.plan.evaluate import Ask, Point
+from sim.plan.search import Crossing, best, highest, least
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+    from sim.plan.evaluate import Costs
+    from sim.plan.measure import Sample
+
+X = TypeVar("X")
+T = TypeVar("T")
+
+START_SIZE = 64
+SIZE_SEEDS = 3
+BAND_STEPS = 3
+"""How far from the answer the ends of its band are looked for."""
+NEAR = 1.03
+ROUGH = 0.05
+"""Tolerance of the first search for a rate, on the first seeds only."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What a lane plans for.
+
+    Attributes
+    ----------
+    kind : int
+        Place of the kind of replica.
+    sizes : mapping of int to str
+        Labels of the static policies to choose from by size; empty for a policy that is given.
+    policy : str
+        Label of the policy; of the first size to try where there are sizes.
+    cap : int
+        The largest number of replicas.
+    fixed : int or None
+        The number of replicas to plan the rate for; None is the least that meets the target.
+    has_intervals : bool
+        Whether the profile says how well its numbers are known.
+    """
+
+    kind: int
+    policy: str
+    sizes: Mapping[int, str]
+    cap: int
+    fixed: int | None
+    has_intervals: bool
+
+
+@dataclass(frozen=True)
+class Span:
+    """From where to where a number may lie; None is beyond what was looked at."""
+
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for a lane.
+
+    Attributes
+    ----------
+    lane : Lane
+    policy : str
+        Label of the policy; of the best size where there was a choice.
+    alone : Verdict
+        Every request alone on an idle replica: what no number of replicas can better.
+    replicas : int or None
+        The least that meets the target; None where the cap does not.
+    at : Verdict
+        At the number of replicas planned for and the rate given; at the cap where the target is
+        never met.
+    fewer, more : Verdict or None
+        With one replica less, and one more.
+    replicas_by_seeds, replicas_by_costs : Span or None
+        The least number by the better and the worse end of the intervals, over seeds and of the
+        profile's numbers.
+    rate : Crossing or None
+        The highest rate, as a multiple of the given one, for the replicas planned for.
+    rate_by_seeds, rate_by_costs : Span or None
+        The same by either end of the intervals.
+    at_rate : Verdict or None
+        At that rate.
+    breaks : Break or None
+        What goes first as the rate rises.
+    """
+
+    lane: Lane
+    policy: str
+    alone: Verdict
+    replicas: int | None
+    at: Verdict
+    fewer: Verdict | None = None
+    more: Verdict | None = None
+    replicas_by_seeds: Span | None = None
+    replicas_by_costs: Span | None = None
+    rate: Crossing | None = None
+    rate_by_seeds: Span | None = None
+    rate_by_costs: Span | None = None
+    at_rate: Verdict | None = None
+    breaks: Break | None = None
+
+    @property
+    def never(self) -> bool:
+        """Whether no number of replicas can meet the target: not even requests alone do."""
+        return not self.at.point.rate
+
+    @property
+    def count(self) -> int:
+        """The number of replicas planned for."""
+        return self.at.point.fleet[0][1]
+
+
+def follow_lane(lane: Lane, rules: Rules) -> Generator[Ask, tuple[Sample, ...], Answer]:
+    """Answer everything about one kind of replica under one policy."""
+    alone = yield from judged(Point(((lane.kind, 1),), lane.policy, rate=0.0), rules)
+    if alone.best_strain > 1:
+        return Answer(lane, lane.policy, alone, None, alone)
+    lane, replicas = yield from _least_replicas(lane, rules)
+    count = lane.fixed or replicas or lane.cap
+    at = yield from judged(_at(lane, count), rules, thorough=True)
+    if replicas is None and lane.fixed is None:
+        return Answer(lane, lane.policy, alone, None, at)
+    lane, rate = yield from _highest_rate(lane, count, rules)
+    # The size may have changed for one that is better at the highest rate.
+    at = yield from judged(_at(lane, count), rules, thorough=True)
+    answer = Answer(lane, lane.policy, alone, replicas, at, rate=rate)
+    answer = replace(
+        answer,
+        fewer=(yield from judged(_at(lane, count - 1), rules)) if count > 1 else None,
+        more=(yield from judged(_at(lane, count + 1), rules)),
+        replicas_by_seeds=(yield from _replicas_by_seeds(lane, replicas, rules)),
+        breaks=(yield from breaks_first(at, rules)),
+    )
+    if rate.meets is not None and answer.breaks is not None:
+        at_rate = yield from judged(_at(lane, count, rate.meets), rules, thorough=True)
+        by_seeds = _rate_by_seeds(at, at_rate, answer.breaks.at)
+        answer = replace(answer, at_rate=at_rate, rate_by_seeds=by_seeds)
+    if lane.has_intervals:
+        answer = yield from _by_costs(answer, rules)
+    return answer
+
+
+def _at(lane: Lane, count: int, rate: float = 1.0, costs: Costs = "fitted") -> Point:
+    return Point(((lane.kind, count),), lane.policy, rate, costs)
+
+
+def _along(
+    search: Generator[X, float, T], point_of: Callable[[X], Point], rules: Rules
+) -> Generator[Ask, tuple[Sample, ...], T]:
+    """Drive a search with the strains of the points it asks for."""
+    return (yield from _drive(search, lambda x: judged(point_of(x), rules)))
+
+
+def _drive(
+    search: Generator[X, float, T],
+    look: Callable[[X], Generator[Ask, tuple[Sample, ...], Verdict]],
+) -> Generator[Ask, tuple[Sample, ...], T]:
+    try:
+        place = next(search)
+        while True:
+            verdict = yield from look(place)
+            place = search.send(verdict.strain)
+    except StopIteration as end:
+        found: T = end.value
+        return found
+
+
+def _least_replicas(
+    lane: Lane, rules: Rules
+) -> Generator[Ask, tuple[Sample, ...], tuple[Lane, int | None]]:
+    """Return the least number of replicas, with the best size where there is a choice."""
+    found = yield from _along(least(lane.cap), partial(_at, lane), rules)
+    while lane.sizes and found != 1:
+        # The size that does best where this one just failed is the one to go on with.
+        below = lane.cap if found is None else found - 1
+        other = yield from _best_size(lane, below, 1.0, rules)
+        if other.policy == lane.policy:
+            break
+        fewer = yield from _along(least(lane.cap, found or lane.cap), partial(_at, other), rules)
+        if fewer is None or (found is not None and fewer >= found):
+            break
+        lane, found = other, fewer
+    return lane, found
+
+
+def _highest_rate(
+    lane: Lane, count: int, rules: Rules
+) -> Generator[Ask, tuple[Sample, ...], tuple[Lane, Crossing]]:
+    """Return the highest rate, with the best size there where there is a choice."""
+    found = yield from _rate(lane, count, rules)
+    if not lane.sizes or found.meets is None:
+        return lane, found
+    other = yield from _best_size(lane, count, found.misses or found.meets, rules)
+    if other.policy == lane.policy:
+        return lane, found
+    more = yield from _along(
+        highest(found.meets, slope=found.slope), partial(_at, other, count), rules
+    )
+    # At the rate as given the other size has to do as well.
+    given = yield from judged(_at(other, count), rules)
+    if given.meets and more.meets is not None and more.meets > found.meets:
+        return other, more
+    return lane, found
+
+
+def _rate(lane: Lane, count: int, rules: Rules) -> Generator[Ask, tuple[Sample, ...], Crossing]:
+    """Return the highest rate of one policy: roughly on few seeds, from there on all."""
+
+    def look(rate: float) -> Generator[Ask, tuple[Sample, ...], Verdict]:
+        return looked_at(_at(lane, count, rate), rules, rules.first)
+
+    rough = yield from _drive(highest(tolerance=ROUGH), look)
+    start = rough.meets or rough.misses
+    assert start is not None
+    return (yield from _along(highest(start, slope=rough.slope), partial(_at, lane, count), rules))
+
+
+def _best_size(
+    lane: Lane, count: int, rate: float, rules: Rules
+) -> Generator[Ask, tuple[Sample, ...], Lane]:
+    """Return the lane with the size that strains least at a number of replicas and a rate."""
+    [start] = [size for size, label in lane.sizes.items() if label == lane.policy]
+    size = yield from _drive(
+        best(sorted(lane.sizes), start),
+        lambda size: looked_at(
+            _at(replace(lane, policy=lane.sizes[size]), count, rate),
+            rules,
+            max(SIZE_SEEDS, rules.first),
+        ),
+    )
+    return replace(lane, policy=lane.sizes[size])
+
+
+def _replicas_by_seeds(
+    lane: Lane, replicas: int | None, rules: Rules
+) -> Generator[Ask, tuple[Sample, ...], Span | None]:
+    """Return the least number that meets the target at the better and at the worse ends."""
+    if replicas is None or rules.seeds == 1:
+        return None
+    low, high = replicas, replicas
+    for _ in range(BAND_STEPS):
+        if low == 1 or (yield from judged(_at(lane, low - 1), rules)).best_strain > 1:
+            break
+        low -= 1
+    for _ in range(BAND_STEPS):
+        if (yield from judged(_at(lane, high), rules)).worst_strain <= 1:
+            break
+        high += 1
+    else:
+        return Span(low, None)
+    return Span(low, high)
+
+
+def _rate_by_seeds(given: Verdict, at_rate: Verdict, beyond: Verdict) -> Span | None:
+    """Return where the worse and the better end of the interval cross the target.
+
+    Between the rates that were looked at on every seed, the logarithm of the strain is taken for
+    a straight line.
+    """
+    if len(at_rate.samples) == 1:
+        return None
+    rate = at_rate.point.rate
+    # Too near, and the line between them is noise.
+    others = [v for v in (given, beyond) if not 1 / NEAR < v.point.rate / rate < NEAR]
+    curve = sorted([at_rate, *others], key=lambda verdict: verdict.point.rate)
+    rates = [verdict.point.rate for verdict in curve]
+    return Span(
+        crossing(rates, [verdict.worst_strain for verdict in curve]),
+        crossing(rates, [verdict.best_strain for verdict in curve]),
+    )
+
+
+def crossing(rates: list[float], strains: list[float]) -> float | None:
+    """Return the rate at which the strain passes 1, the line going on at either end.
+
+    None where it does not rise, or lies farther than twice off the rates looked at.
+    """
+    if not all(0 < strain < math.inf for strain in strains):
+        return None
+    x, y = [math.log(rate) for rate in rates], [math.log(strain) for strain in strains]
+    place = next((i for i in range(len(y) - 1) if y[i + 1] > 0), len(y) - 2)
+    slope = (y[place + 1] - y[place]) / (x[place + 1] - x[place])
+    if slope <= 0:
+        return None
+    found = x[place] - y[place] / slope
+    return math.exp(found) if x[0] - math.log(2) <= found <= x[-1] + math.log(2) else None
+
+
+def _by_costs(answer: Answer, rules: Rules) -> Generator[Ask, tuple[Sample, ...], Answer]:
+    """Return the answer with what it would be at either end of the profile's numbers."""
+    lane, guess = answer.lane, answer.rate.meets if answer.rate is not None else None
+    numbers: list[int | None] = []
+    rates: list[float | None] = []
+    ends: tuple[Costs, Costs] = ("low", "high")
+    for costs in ends:
+        at = partial(_at, lane, costs=costs)
+        found = yield from _along(least(lane.cap, answer.replicas or lane.cap), at, rules)
+        crossed = yield from _along(highest(guess or 1.0), partial(at, answer.count), rules)
+        numbers.append(found)
+        rates.append(crossed.meets)
+    return replace(
+        answer,
+        replicas_by_costs=Span(*numbers),
+        rate_by_costs=Span(rates[1], rates[0]),
+    )
