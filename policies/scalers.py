@@ -136,7 +136,7 @@ class Goodput:
     def desired(self, load: Load) -> int:
         """Return one step more, one step fewer, or what there is."""
         current = max(load.taking + load.starting, _least(load))
-        if load.starting or not load.taking:
+        if load.starting:
             return current
         if load.met < self.target * load.ended - EXACT:
             return current + self.step

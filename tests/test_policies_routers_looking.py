@@ -76,6 +76,24 @@ def test_of_equals_the_first_drawn_each_as_likely():
     assert np.abs(counts - n / 5).max() < 4 * (n * 4 / 25) ** 0.5
 
 
+def test_what_is_drawn_and_that_the_first_of_equals_stays():
+    class Dice:
+        def __init__(self, *numbers: float) -> None:
+            self.numbers = iter(numbers)
+
+        def random(self) -> float:
+            return next(self.numbers)
+
+    def drawn(requests: list[int], *numbers: float) -> int:
+        over = fleet(requests)
+        return PowerOfTwo(3).start(over.profiles, Dice(*numbers)).route(REQUEST, over)
+
+    # Places 2 of four, 2 of the three others, which is 3, and 1 of the two that are left.
+    assert drawn([9, 9, 9, 9], 0.5, 0.7, 0.5) == 2
+    assert drawn([9, 9, 9, 8], 0.5, 0.7, 0.5) == 3
+    assert drawn([9, 7, 9, 8], 0.5, 0.7, 0.5) == 1
+
+
 def test_it_draws_among_those_that_take():
     over = fleet([0, 5, 0, 6, 7])
     over.taking = [1, 3, 4]

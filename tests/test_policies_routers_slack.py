@@ -112,7 +112,16 @@ def test_an_idle_replica_has_no_prompts_to_finish():
     b = Bench(FAST, SLOW)
     assert b.route(100, prompt=10_000) == 1
     # It failed, or its client gave up: nothing is there any more.
-    assert b.route(2 * ALONE_S + 1e-6, at_s=1) == 1
+    assert b.send(2 * ALONE_S + 1e-6, at_s=1) == 1
+    # Nor does the next one wait for more than the prompt before it.
+    assert b.route(0.2 + 0.2 + 90 * 0.024 + 1e-6, at_s=1) == 1
+
+
+def test_a_prompt_begins_when_it_is_sent_and_not_before():
+    b = Bench(FAST, SLOW)
+    assert [b.send(100), b.send(100, prompt=1_000, at_s=10)] == [1, 1]
+    # 2 s of prefill, then its own, then 90 steps of three.
+    assert b.route(2 + 0.2 + 90 * 0.026 - 1e-6, at_s=10) == 0
 
 
 def test_of_one_kind_the_roomiest_and_of_equals_in_turn():
