@@ -114,7 +114,9 @@ def call_text(name: str, instance: Any) -> str:
 def _literal(value: object) -> str:
     """Return how a value is written: words bare, any other text in quotes."""
     if isinstance(value, str):
-        return value if value.isidentifier() and not iskeyword(value) else repr(value)
+        # Python would replace some other letters by ones that look alike.
+        is_word = value.isascii() and value.isidentifier() and not iskeyword(value)
+        return value if is_word else repr(value)
     return str(value)  # and not repr, by which a numpy number names its type too
 
 

@@ -103,6 +103,7 @@ def test_the_hint_and_the_error_are_the_callers():
         (Box(None, 2.5, "dark blue"), "big-box(width=None, height=2.5, colour='dark blue')"),
         (Box("wide"), "big-box(width=wide)"),
         (Box("None"), "big-box(width='None')"),
+        (Box("ª"), "big-box(width='ª')"),
         (Box(np.float64(0.5)), "big-box(width=0.5)"),
     ],
 )
