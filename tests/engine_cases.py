@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from sim.options import EngineLimits
 
 UNBOUND = limits()
+
+MOST_KEPT = 50
+"""As many blocks of a cache are looked at."""
 
 LOSE, ABORT, RELEASE = range(3)
 """What happens to an engine, in the order in which it happens at one instant."""
@@ -101,7 +105,9 @@ class Leaping:
         self.engine.form()
 
     def kept(self) -> list[int]:
-        return [] if self.engine._cache is None else list(self.engine._cache._kept)
+        return (
+            [] if self.engine._cache is None else list(islice(self.engine._cache._kept, MOST_KEPT))
+        )
 
     def release(self, request: int, now_ps: int) -> None:
         self.engine.release(request, now_ps)
@@ -126,7 +132,7 @@ class Stepping:
 
     def kept(self) -> list[int]:
         kept = [block for block in self.engine.cache.values() if not block.holders]
-        return [block.id for block in sorted(kept, key=lambda block: block.let_go)]
+        return [block.id for block in sorted(kept, key=lambda block: block.let_go)][:MOST_KEPT]
 
     def release(self, request: int, now_ps: int) -> None:
         self.engine.release(request)
