@@ -1,7 +1,6 @@
 """`saber compare`: SABER beside every static batch size, with intervals over seeds."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +8,9 @@ import typer
 
 from sim import cli_options as given
 from sim import console
+from sim.cli_cluster import ClusterFlags, described
 from sim.cli_figure import NoFigure, figure_file, write_figure
+from sim.cli_group import flags_of
 from sim.options import OptionError, RunOptions
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ DEFAULT_FIGURE = Path("saber-compare.png")
 DEFAULT_SEEDS = 30
 
 
+@flags_of("cluster", ClusterFlags)
 def compare(
     trace: given.TraceFile = None,
     workload: given.Workload = None,
@@ -27,6 +29,7 @@ def compare(
     n: given.N = None,
     arrivals: given.Arrivals = None,
     sla: given.Sla = None,
+    rate_scale: given.RateScale = None,
     skip_bad: given.SkipBad = False,
     policies: Annotated[
         str,
@@ -38,7 +41,8 @@ def compare(
         ),
     ] = DEFAULT_POLICIES,
     profile: given.ProfileName = given.DEFAULT_PROFILE,
-    replicas: given.Replicas = 1,
+    replicas: given.Replicas = None,
+    price: given.Price = None,
     discipline: given.DisciplineName = None,
     max_num_seqs: given.MaxNumSeqs = None,
     max_num_batched_tokens: given.MaxNumBatchedTokens = RunOptions.max_num_batched_tokens,
@@ -90,6 +94,8 @@ def compare(
     ] = None,
     no_figure: NoFigure = False,
     json: given.Json = False,
+    *,
+    cluster: ClusterFlags,
 ) -> None:
     """Compare SABER with fixed batch sizes on the same requests.
 
@@ -119,8 +125,9 @@ def compare(
         until_s=until_s,
         warmup_s=warmup_s,
         jitter_cv=jitter_cv,
+        **cluster.options(),
     )
-    hardware = cli_inputs.profile_of(profile, options)
+    fleet = cli_inputs.fleet_of(profile, replicas, price, options)
     with console.stdout_for_json(json), console.progress("reading"):
         made = cli_inputs.policies_of(split_policies(policies))
         source = cli_inputs.requests_of(
@@ -131,8 +138,9 @@ def compare(
             arrivals=arrivals,
             sla=sla,
             skip_bad=skip_bad,
-            profile=hardware,
+            profile=fleet[0].profile,
             options=options,
+            rate_scale=rate_scale,
         )
         if source.fixed:
             cli_inputs.refuse_idle_seeds(
@@ -140,7 +148,7 @@ def compare(
             )
         count = seeds if seeds is not None else 1 if source.fixed else DEFAULT_SEEDS
         drawn = range(first_seed or 0, (first_seed or 0) + count)
-        has_goal = cli_inputs.check(source, drawn, hardware, options, allow_refused=allow_refused)
+        has_goal = cli_inputs.check(source, drawn, fleet, options, allow_refused=allow_refused)
     if figure is not None and not has_goal:
         raise OptionError(
             f"--figure {figure} shows goodput, but no request has an SLA: give one with --sla, or "
@@ -150,10 +158,9 @@ def compare(
     with console.stdout_for_json(json), console.progress("simulating", total=total) as on_done:
         comparison = compare_policies(
             source,
-            hardware,
+            fleet,
             made,
             seeds=drawn,
-            replicas=replicas,
             jobs=jobs,
             options=options,
             on_done=on_done,
@@ -167,8 +174,8 @@ def compare(
             **source.describe(),
             "sla": sla,
             "profile": profile,
-            "replicas": replicas,
-            **asdict(options),
+            "replicas": sum(kind.count for kind in fleet),
+            **described(options),
         }
         console.show_json(
             {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from calibrate.profile import Profile
     from policies.protocol import Policy
+    from sim.fleet import Replica
     from sim.options import Discipline, RunOptions
     from sim.sources import Source
 
@@ -36,6 +37,7 @@ def requests_of(
     skip_bad: bool,
     profile: Profile,
     options: RunOptions,
+    rate_scale: float | None = None,
 ) -> Source:
     """Return where the requests come from.
 
@@ -47,10 +49,21 @@ def requests_of(
         For a trace, workload or SLA that is wrong.
     """
     wanted = None if sla is None else sla_of(sla)
+    users = None if options.clients is None else options.clients.users
+    if users is not None and rps is not None and trace is None:
+        raise OptionError(
+            f"--rps {rps:g} has no effect with --users {users}: in a closed loop requests come "
+            "when users are ready; leave it out"
+        )
     engine = Unloaded(profile, options)
     if trace is None:
         if skip_bad:
             raise OptionError("--skip-bad has no effect without --trace: expected a trace file")
+        if rate_scale is not None:
+            raise OptionError(
+                f"--rate-scale {rate_scale:g} needs a trace with times: expected --trace, or "
+                "--rps for a workload"
+            )
         return Drawn(
             workload=DEFAULT_WORKLOAD if workload is None else workload,
             rps=DEFAULT_RPS if rps is None else rps,
@@ -69,6 +82,14 @@ def requests_of(
 
     # Refuses a rate where the file has times of its own, and asks for one where it has none.
     recorded = load(trace, skip_bad=skip_bad, rps=rps, arrivals=arrivals)
+    if rate_scale is not None:
+        if rps is not None:
+            raise OptionError(
+                f"--rate-scale {rate_scale:g} beside --rps {rps:g}: expected one of the two"
+            )
+        from traces.transform import scale_rate
+
+        recorded = scale_rate(recorded, rate_scale)
     if wanted is not None:
         recorded = recorded.with_sla(wanted, profile=engine)
     if rps is None:
@@ -106,6 +127,64 @@ def profile_of(name: str, options: RunOptions) -> Profile:
     return with_kv_capacity(load_profile(name), options)
 
 
+def fleet_of(
+    text: str, replicas: int | None, price: str | None, options: RunOptions
+) -> tuple[Replica, ...]:
+    """Return the kinds of replicas that ``A`` or ``A*2, B*4`` means, with the run's KV capacity.
+
+    Parameters
+    ----------
+    text : str
+        Profiles by name or path, with commas, each with how many replicas of it.
+    replicas : int or None
+        How many of a single profile.
+    price : str or None
+        Prices an hour, with commas, in the order of the profiles.
+
+    Raises
+    ------
+    OptionError, ProfileError
+        For counts given twice or not at all, and prices that do not match.
+    """
+    from sim.fleet import Replica
+
+    parts = [part.strip() for part in text.split(",")]
+    prices = _prices(price, parts)
+    kinds = []
+    for part, per_h in zip(parts, prices, strict=True):
+        name, star, count = (word.strip() for word in part.partition("*"))
+        if star and not count.isdigit():
+            raise OptionError(f"--profile {text!r}: expected NAME*COUNT at {part!r}")
+        if star and replicas is not None:
+            raise OptionError(
+                f"--replicas {replicas} beside --profile {text!r}, which has its own counts: "
+                "expected one of the two"
+            )
+        number = int(count) if star else 1 if len(parts) > 1 or replicas is None else replicas
+        if len(parts) > 1 and replicas is not None:
+            raise OptionError(
+                f"--replicas {replicas} with several profiles: expected a count for each, "
+                f"such as {name}*{replicas}"
+            )
+        kinds.append(Replica(profile_of(name, options), number, per_h))
+    return tuple(kinds)
+
+
+def _prices(text: str | None, parts: list[str]) -> list[float | None]:
+    if text is None:
+        return [None] * len(parts)
+    try:
+        prices: list[float | None] = [float(word) for word in text.split(",")]
+    except ValueError:
+        raise OptionError(f"--price {text!r}: expected numbers with commas") from None
+    if len(prices) != len(parts):
+        raise OptionError(
+            f"--price {text!r} has {len(prices)} prices for {len(parts)} profiles: expected one "
+            "for each"
+        )
+    return prices
+
+
 def policies_of(texts: Iterable[str]) -> list[Policy]:
     """Return the policies; ``module:object`` is also looked for in the current folder."""
     from policies.catalog import make_policy
@@ -125,7 +204,7 @@ def refuse_idle_seeds(
     """
     from policies.static import Static
 
-    if options.jitter_cv or not all(isinstance(policy, Static) for policy in policies):
+    if _draws(options) or not all(isinstance(policy, Static) for policy in policies):
         return
     for name, value in given.items():
         if value is not None:
@@ -135,10 +214,23 @@ def refuse_idle_seeds(
             )
 
 
+def _draws(options: RunOptions) -> bool:
+    """Return whether anything but policies is drawn at random in a run."""
+    from policies.routers import RoundRobin, make_router
+
+    failures = options.failures
+    return bool(
+        options.jitter_cv
+        or options.clients
+        or (failures is not None and failures.random)
+        or not isinstance(make_router(options.router), RoundRobin)
+    )
+
+
 def check(
     source: Source,
     seeds: Iterable[int],
-    profile: Profile,
+    fleet: Iterable[Replica],
     options: RunOptions,
     *,
     allow_refused: bool,
@@ -154,23 +246,30 @@ def check(
 
     from sim.feasible import refuse_hopeless_goals, refuse_oversized
 
+    has_goal = options.goodput_ms is not None
+    profiles = [kind.profile for kind in fleet]
+    limits = [_one_seat(profile, options) for profile in profiles]
+    for seed in [0] if source.fixed else seeds:
+        trace = source(seed)
+        engines = [Unloaded(profile, options) for profile in profiles]
+        refuse_hopeless_goals(trace, engines, options.goodput_ms)
+        if not allow_refused:
+            for each in limits:
+                refuse_oversized(trace, each, options.max_model_len)
+        has_goal = has_goal or bool(np.isfinite(trace.sla_s).any())
+    return has_goal
+
+
+def _one_seat(profile: Profile, options: RunOptions) -> EngineLimits:
     if profile.kv_tokens < options.block_size:
         raise OptionError(
             f"kv_tokens={profile.kv_tokens}: expected at least one block of "
             f"{options.block_size} tokens"
         )
-    limits = EngineLimits(
+    return EngineLimits(
         discipline=options.discipline or cast("Discipline", profile.discipline),
         max_num_seqs=1,
         max_num_batched_tokens=options.max_num_batched_tokens,
         blocks=profile.kv_tokens // options.block_size,
         block_size=options.block_size,
     )
-    has_goal = options.goodput_ms is not None
-    for seed in [0] if source.fixed else seeds:
-        trace = source(seed)
-        refuse_hopeless_goals(trace, Unloaded(profile, options), options.goodput_ms)
-        if not allow_refused:
-            refuse_oversized(trace, limits, options.max_model_len)
-        has_goal = has_goal or bool(np.isfinite(trace.sla_s).any())
-    return has_goal

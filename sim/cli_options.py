@@ -96,6 +96,16 @@ Sla = Annotated[
         rich_help_panel=REQUESTS,
     ),
 ]
+RateScale = Annotated[
+    float | None,
+    typer.Option(
+        parser=decimal,
+        metavar="X",
+        help="Let the trace arrive this many times as fast.",
+        show_default="1",
+        rich_help_panel=REQUESTS,
+    ),
+]
 SkipBad = Annotated[
     bool,
     typer.Option(
@@ -109,14 +119,28 @@ ProfileName = Annotated[
     typer.Option(
         "--profile",
         metavar="NAME|FILE",
-        help="What a step costs on some hardware: a bundled profile or a JSON file.",
+        help="What a step costs on some hardware: a bundled profile or a JSON file; several kinds "
+        'of replica with their counts: "A*2, B*4".',
         rich_help_panel=SERVING,
     ),
 ]
 Replicas = Annotated[
-    int,
+    int | None,
     typer.Option(
-        help="Engines side by side.", rich_help_panel=SERVING, parser=whole(1), metavar="N"
+        help="Engines side by side.",
+        show_default="1",
+        rich_help_panel=SERVING,
+        parser=whole(1),
+        metavar="N",
+    ),
+]
+Price = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X,...",
+        help="What a replica of each profile costs an hour, in any currency.",
+        show_default=False,
+        rich_help_panel=SERVING,
     ),
 ]
 MaxNumSeqs = Annotated[

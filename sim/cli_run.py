@@ -1,6 +1,5 @@
 """`saber run`: one trace under one policy."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,9 +7,12 @@ import typer
 
 from sim import cli_options as given
 from sim import console
+from sim.cli_cluster import ClusterFlags, described
+from sim.cli_group import flags_of
 from sim.options import OptionError, RunOptions
 
 
+@flags_of("cluster", ClusterFlags)
 def run(
     trace: given.TraceFile = None,
     workload: given.Workload = None,
@@ -18,6 +20,7 @@ def run(
     n: given.N = None,
     arrivals: given.Arrivals = None,
     sla: given.Sla = None,
+    rate_scale: given.RateScale = None,
     skip_bad: given.SkipBad = False,
     policy: Annotated[
         str,
@@ -27,7 +30,8 @@ def run(
         ),
     ] = "saber",
     profile: given.ProfileName = given.DEFAULT_PROFILE,
-    replicas: given.Replicas = 1,
+    replicas: given.Replicas = None,
+    price: given.Price = None,
     discipline: given.DisciplineName = None,
     max_num_seqs: given.MaxNumSeqs = None,
     max_num_batched_tokens: given.MaxNumBatchedTokens = RunOptions.max_num_batched_tokens,
@@ -60,6 +64,8 @@ def run(
         ),
     ] = None,
     json: given.Json = False,
+    *,
+    cluster: ClusterFlags,
 ) -> None:
     """Run one trace under one policy and summarise it.
 
@@ -92,8 +98,9 @@ def run(
         until_s=until_s,
         warmup_s=warmup_s,
         jitter_cv=jitter_cv,
+        **cluster.options(),
     )
-    hardware = cli_inputs.profile_of(profile, options)
+    fleet = cli_inputs.fleet_of(profile, replicas, price, options)
     with console.stdout_for_json(json), console.progress("simulating"):
         [chosen] = cli_inputs.policies_of([policy])
         source = cli_inputs.requests_of(
@@ -104,17 +111,17 @@ def run(
             arrivals=arrivals,
             sla=sla,
             skip_bad=skip_bad,
-            profile=hardware,
+            profile=fleet[0].profile,
             options=options,
+            rate_scale=rate_scale,
         )
         if source.fixed:
             cli_inputs.refuse_idle_seeds({"--seed": seed}, [chosen], options)
-        cli_inputs.check(source, [seed or 0], hardware, options, allow_refused=allow_refused)
+        cli_inputs.check(source, [seed or 0], fleet, options, allow_refused=allow_refused)
         result = simulate(
             source(seed or 0),
-            hardware,
+            fleet,
             policy=chosen,
-            replicas=replicas,
             seed=seed or 0,
             **vars(options),
         )
@@ -130,9 +137,9 @@ def run(
             **source.describe(),
             "sla": sla,
             "profile": profile,
-            "replicas": replicas,
+            "replicas": sum(kind.count for kind in fleet),
             "seed": seed or 0,
-            **asdict(result.options),
+            **described(result.options),
         }
         console.show_json({"configuration": configuration, "policy": chosen.label, **summary})
         return
@@ -168,7 +175,18 @@ def _show(summary: dict[str, Any], title: str, *, limited: bool) -> None:
         "requests": ", ".join(statuses),
         "preemptions": f"{summary['preemptions']:,}",
         "demoted": f"{summary['demoted']:,}",
+        "replicas": f"{console.number(summary['replica_hours'])} replica-hours",
     }
+    if summary["cost"] is not None:
+        facts["replicas"] += f", cost {console.number(summary['cost'])}"
+    again = summary["attempts"] - summary["requests"]
+    if again:
+        facts["sent again"] = (
+            f"{again:,} times ({summary['attempts'] / summary['requests']:.2f} attempts a "
+            f"request); {summary['wasted_tokens']:,} output tokens for nothing"
+        )
+    if summary["prefix_hit_pct"] is not None:
+        facts["prefix hits"] = f"{console.number(summary['prefix_hit_pct'])} % of prompt tokens"
     console.show(*(f"{name:12} {value}" for name, value in facts.items()))
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from calibrate.profile import Profile
     from policies.protocol import Policy
+    from sim.fleet import Replica
     from sim.result import Result
     from traces.request import Trace
 
@@ -135,7 +136,7 @@ class Comparison:
 
 def compare(
     trace_of: Callable[[int], Trace],
-    profile: Profile,
+    profile: Profile | Sequence[Replica],
     policies: Sequence[str | Policy],
     *,
     seeds: Sequence[int] = range(30),
@@ -153,14 +154,14 @@ def compare(
     ----------
     trace_of : callable
         The trace of a seed; picklable where `jobs` is not 1.
-    profile : Profile
-        What the replicas run on.
+    profile : Profile or sequence of Replica
+        What the replicas run on, as `sim.simulate` takes it.
     policies : sequence of str or Policy
         As `policies.catalog.make_policy` takes them.
     seeds : sequence of int
         One run of every policy for each.
     replicas : int
-        Engines side by side.
+        Engines side by side, of the one profile.
     jobs : int
         Worker processes, -1 for one a core; the result is the same for any number.
     options : RunOptions, optional
@@ -220,7 +221,7 @@ def _check(policies: Sequence[Policy], seeds: Sequence[int], jobs: int) -> None:
 
 def _each_run(
     trace_of: Callable[[int], Trace],
-    profile: Profile,
+    profile: Profile | Sequence[Replica],
     policies: Sequence[Policy],
     seeds: Sequence[int],
     replicas: int,
@@ -244,7 +245,7 @@ def _each_run(
 
 def _run_drawn(
     trace_of: Callable[[int], Trace],
-    profile: Profile,
+    profile: Profile | Sequence[Replica],
     policy: Policy,
     seed: int,
     replicas: int,
@@ -255,7 +256,12 @@ def _run_drawn(
 
 
 def _run(
-    trace: Trace, profile: Profile, policy: Policy, seed: int, replicas: int, options: RunOptions
+    trace: Trace,
+    profile: Profile | Sequence[Replica],
+    policy: Policy,
+    seed: int,
+    replicas: int,
+    options: RunOptions,
 ) -> Result:
     from sim.simulation import simulate
 

@@ -12,7 +12,7 @@ from sim.intake import refusals_of
 from sim.options import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,9 +45,11 @@ class Unloaded:
 
 
 def refuse_hopeless_goals(
-    trace: Trace, engine: UnloadedLatency, goodput_ms: Mapping[str, float] | None = None
+    trace: Trace,
+    engines: Sequence[UnloadedLatency],
+    goodput_ms: Mapping[str, float] | None = None,
 ) -> None:
-    """Raise OptionError when no request could end in time even alone on an idle engine.
+    """Raise OptionError when no request could end in time even alone on the fastest idle engine.
 
     In time is within its SLA or, as goodput limits replace SLAs, within their ``e2el``.  Without
     either, nothing is refused.
@@ -62,7 +64,8 @@ def refuse_hopeless_goals(
     if not rows.size:
         return
     limit_s = limit_s[rows]
-    alone_s = engine.unloaded_s(trace.prompt_tokens[rows], trace.output_tokens[rows])
+    lengths = trace.prompt_tokens[rows], trace.output_tokens[rows]
+    alone_s = np.min([engine.unloaded_s(*lengths) for engine in engines], axis=0)
     ratio = alone_s / limit_s
     if ratio.min() <= 1:
         return

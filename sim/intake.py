@@ -9,6 +9,7 @@ import numpy as np
 
 from policies.protocol import NEVER_PS, PS_PER_S, Pending
 from sim.options import LONGEST_S, OptionError
+from traces.prefix import first_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,7 +58,7 @@ def pending(
         _labels(trace.task_code, trace.tasks),
         _labels(trace.tenant_code, trace.tenants),
         _labels(trace.session_code, trace.sessions),
-        _first_blocks(trace),
+        repeat(-1) if trace.hash_ids is None else first_block(trace.hash_ids).tolist(),
     )
 
 
@@ -93,15 +94,3 @@ def refusals_of(trace: Trace, limits: EngineLimits, max_model_len: int | None) -
 def _labels(codes: NDArray[np.int32], names: tuple[str, ...]) -> Iterable[str]:
     # Code -1, no label, picks the last name.
     return map((*names, "").__getitem__, codes.tolist()) if names else repeat("")
-
-
-def _first_blocks(trace: Trace) -> Iterable[int]:
-    """Return the first block of content of each request, -1 where it is not known."""
-    blocks = trace.hash_ids
-    if blocks is None:
-        return repeat(-1)
-    starts, ends = blocks.offsets[:-1], blocks.offsets[1:]
-    first = np.full(len(trace), -1, dtype=np.int64)
-    some = ends > starts
-    first[some] = blocks.ids[starts[some]]
-    return first.tolist()

@@ -81,7 +81,7 @@ class ReplicaLedger:
         Busy periods as pairs: start, end [ps].
     up_ps, paid_ps : array of int
         Periods in which it took or finished requests, and in which it was paid for, as pairs of
-        start and end [ps]; none means always.
+        start and end [ps].
     peak_batch, peak_prefill_tokens : int
         Largest running set and largest number of prompt tokens in one step.
     prefix_query_tokens, prefix_hit_tokens : int

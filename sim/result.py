@@ -92,7 +92,8 @@ class Result:
         dict
             goodput_pct, goodput_rps; ttft_s, tpot_s, itl_s, e2e_s with mean, p50, p90, p95, p99;
             sla_ratio with mean, std, cv; throughput_tok_s; utilisation; duration_s; requests,
-            statuses (a count each), preemptions, demoted; attempts (retries and failovers
+            statuses (a count each), preemptions, demoted; prefix_hit_pct (of prompt tokens, all
+            in the run); attempts (retries and failovers
             count), wasted_tokens (of attempts that did not finish, whenever they were made);
             replica_hours and cost, both between first arrival and last finish; warnings.
         """

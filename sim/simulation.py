@@ -27,6 +27,7 @@ from sim.options import (
     to_ps,
     whole_number,
 )
+from sim.prefixcache import content_of
 from sim.result import Result
 from sim.scenario import Scenario
 from sim.spec import ReplicaSpec
@@ -199,6 +200,7 @@ def _specs(
 ) -> list[ReplicaSpec]:
     """Return the parts of every replica, kind by kind."""
     prompt_tokens, output_tokens = trace.prompt_tokens.tolist(), trace.output_tokens.tolist()
+    prefix = content_of(trace, options.block_size) if options.prefix_caching else None
     specs: list[ReplicaSpec] = []
     for kind in kinds:
         limits = _limits(kind.profile, policy, options)
@@ -218,6 +220,7 @@ def _specs(
                     ledger=ledger,
                     account=ReplicaLedger(),
                     restart=deciders.__next__,
+                    prefix=prefix,
                     jitter=_jitter(options.jitter_cv, _stream(seed, JITTER_STREAM, index)),
                 )
             )

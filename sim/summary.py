@@ -149,6 +149,7 @@ def summarise(
         },
         "preemptions": int(_of(ledger.preemptions, np.int32)[columns.id].sum()),
         "demoted": int(_of(ledger.demoted, np.uint8)[columns.id].sum()),
+        "prefix_hit_pct": _prefix_hit_pct(accounts),
         "attempts": int(_of(ledger.attempts, np.int32)[columns.id].sum()),
         "wasted_tokens": ledger.wasted_tokens,
         **_costs(accounts, prices_per_h, start_ps, end_ps),
@@ -184,6 +185,13 @@ def _utilisation(accounts: Sequence[ReplicaLedger], start_ps: int, end_ps: int) 
     busy_ps = sum(_within(account.busy_ps, start_ps, end_ps) for account in accounts)
     up_ps = sum(_within(account.up_ps, start_ps, end_ps) for account in accounts)
     return busy_ps / up_ps if up_ps else None
+
+
+def _prefix_hit_pct(accounts: Sequence[ReplicaLedger]) -> float | None:
+    """Return the share of prompt tokens found in the prefix cache; None without one."""
+    queried = sum(account.prefix_query_tokens for account in accounts)
+    hit = sum(account.prefix_hit_tokens for account in accounts)
+    return 100 * hit / queried if queried else None
 
 
 def _costs(

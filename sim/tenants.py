@@ -42,3 +42,24 @@ class Tenants:
             name: max(1, int(self.max_requests * share / total))
             for name, share in self.shares.items()
         }
+
+
+def parse_shares(text: str) -> dict[str, float]:
+    """Return ``{"a": 3.0, "b": 1.0}`` for ``a=3,b=1``.
+
+    Raises
+    ------
+    OptionError
+        For anything else, or a name given twice.
+    """
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, weight = (word.strip() for word in part.partition("="))
+        try:
+            value = float(weight)
+        except ValueError:
+            raise OptionError(f"tenants {text!r}: expected NAME=WEIGHT at {part!r}") from None
+        if not name or name in shares:
+            raise OptionError(f"tenants {text!r}: expected each name once, at {part!r}")
+        shares[name] = value
+    return shares

@@ -37,20 +37,20 @@ def test_one_request_that_can_meet_its_sla_is_enough():
     trace = Trace([0.0, 1.0, 2.0], [100, 100, 100], [10, 20, 30])
     alone_s = engine.unloaded_s(trace.prompt_tokens, trace.output_tokens)
 
-    refuse_hopeless_goals(trace, engine)
-    refuse_hopeless_goals(trace.with_sla(float(alone_s[0])), engine)
+    refuse_hopeless_goals(trace, [engine])
+    refuse_hopeless_goals(trace.with_sla(float(alone_s[0])), [engine])
     with pytest.raises(OptionError, match=r"no request can meet its SLA.* 1\.01 times"):
-        refuse_hopeless_goals(trace.with_sla(float(alone_s[0]) / 1.01), engine)
+        refuse_hopeless_goals(trace.with_sla(float(alone_s[0]) / 1.01), [engine])
 
 
 def test_goodput_limits_replace_slas():
     engine = Unloaded(PROFILE, RunOptions())
     trace = Trace([0.0], [100], [10], sla_s=1e-6)
 
-    refuse_hopeless_goals(trace, engine, {"ttft": 1.0})
-    refuse_hopeless_goals(trace, engine, {"e2el": 1e6})
+    refuse_hopeless_goals(trace, [engine], {"ttft": 1.0})
+    refuse_hopeless_goals(trace, [engine], {"e2el": 1e6})
     with pytest.raises(OptionError, match=r"e2el limit of 0\.001 s"):
-        refuse_hopeless_goals(trace, engine, {"e2el": 1.0})
+        refuse_hopeless_goals(trace, [engine], {"e2el": 1.0})
 
 
 def test_a_request_fits_up_to_the_last_block_above_the_watermark():
