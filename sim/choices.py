@@ -5,14 +5,15 @@ from __future__ import annotations
 from policies.protocol import Choice, PolicyError
 
 
-def is_sound(choice: object, now_ps: int, at_arrival: bool) -> bool:
+def is_sound(choice: object, now_ps: int, in_time: bool) -> bool:
     """Return whether this is a `Choice` whose timer can be kept.
 
-    Timers of an instant come after its arrivals: only a choice at an arrival is in time for them.
+    Timers of an instant come after its departures and arrivals: a choice at one of these is in time
+    for them.
     """
     if not isinstance(choice, Choice) or type(choice.wake_ps) is not int:
         return False
-    return choice.wake_ps > now_ps or (at_arrival and choice.wake_ps == now_ps)
+    return choice.wake_ps > now_ps or (in_time and choice.wake_ps == now_ps)
 
 
 def unsound(choice: object, now_ps: int) -> PolicyError:

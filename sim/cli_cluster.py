@@ -191,7 +191,8 @@ class ClusterFlags:
         if self.router is not None:
             from policies.routers import make_router
 
-            found["router"] = make_router(self.router).label
+            make_router(self.router)  # refuse it now; the text stays, others can make it anew
+            found["router"] = self.router
         if self.startup_s is not None:
             found["startup_s"] = self.startup_s
         return found
