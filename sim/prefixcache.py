@@ -109,30 +109,33 @@ class PrefixCache:
         return self._hold(request, min(self._prompt_tokens[request], tokens))
 
     def _hold(self, request: int, tokens: int) -> int:
-        held = self._held.setdefault(request, [])
-        shared = 0
-        for block in self._row(request, tokens)[len(held) :]:
-            holders = self._holders.get(block, 0)
-            self._holders[block] = holders + 1
-            if holders:
-                shared += self.unit
-            else:
-                self._kept.pop(block, None)
-            held.append(block)
-        return shared
+        holders, kept = self._holders, self._kept
+        row = self._row(request, tokens)
+        begun = shared = len(self._held.get(request, ()))
+        # Others hold beginnings of it, so first come what is held, what is kept, what is new.
+        while shared < len(row) and row[shared] in holders:
+            holders[row[shared]] += 1
+            shared += 1
+        alone = row[shared:]
+        holders.update(dict.fromkeys(alone, 1))
+        for block in alone:
+            if block not in kept:
+                break
+            del kept[block]
+        self._held[request] = row
+        return self.unit * (shared - begun)
 
     def release(self, request: int) -> int:
         """Let a request go; return the KV blocks it shared with others that hold them still."""
-        shared = 0
-        for block in reversed(self._held.pop(request)):
-            holders = self._holders[block]
-            if holders > 1:
-                self._holders[block] = holders - 1
-                shared += self.unit
-            else:
-                del self._holders[block]
-                self._kept[block] = None
-        return shared
+        holders, kept = self._holders, self._kept
+        row = self._held.pop(request)
+        while row and holders[row[-1]] == 1:
+            block = row.pop()
+            del holders[block]
+            kept[block] = None
+        for block in row:
+            holders[block] -= 1
+        return self.unit * len(row)
 
     def finish(self, request: int, tokens: int) -> int:
         """Let a finished request go; the answer within its `tokens` is kept too, where known.
@@ -147,9 +150,9 @@ class PrefixCache:
 
     def evict(self, free_blocks: int) -> None:
         """Keep no more than fits into the KV blocks that nobody holds."""
-        most = free_blocks // self.unit
-        while len(self._kept) > most:
-            self._kept.popitem(last=False)
+        kept = self._kept
+        for _ in range(len(kept) - free_blocks // self.unit):
+            kept.popitem(last=False)
 
     def _row(self, request: int, tokens: int) -> list[int]:
         """Return the content blocks that lie within the first `tokens` of a request."""
