@@ -181,6 +181,9 @@ class ClusterFlags:
         OptionError, PolicyError
             For what cannot be meant, and for an option without effect.
         """
+        from sim.cli_inputs import look_here
+
+        look_here()
         found: dict[str, Any] = {
             "prefix_caching": self.prefix_caching,
             "failures": self._failures(),

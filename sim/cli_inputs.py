@@ -189,10 +189,15 @@ def policies_of(texts: Iterable[str]) -> list[Policy]:
     """Return the policies; ``module:object`` is also looked for in the current folder."""
     from policies.catalog import make_policy
 
+    look_here()
+    return [make_policy(text) for text in texts]
+
+
+def look_here() -> None:
+    """Let ``module:object`` be found in the current folder too."""
     here = os.getcwd()
     if here not in sys.path:
         sys.path.append(here)  # last, so that a folder named `traces` hides nothing of ours
-    return [make_policy(text) for text in texts]
 
 
 def refuse_idle_seeds(
