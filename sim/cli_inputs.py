@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from calibrate.profile import Profile
     from policies.protocol import Policy
-    from sim.fleet import Replica
+    from sim.fleet import Kind, Replica
     from sim.options import Discipline, RunOptions
     from sim.sources import Source
 
@@ -135,7 +135,7 @@ def fleet_of(
     Parameters
     ----------
     text : str
-        Profiles by name or path, with commas, each with how many replicas of it.
+        As `sim.fleet.parse_fleet` reads it.
     replicas : int or None
         How many of a single profile.
     price : str or None
@@ -146,40 +146,40 @@ def fleet_of(
     OptionError, ProfileError
         For counts given twice or not at all, and prices that do not match.
     """
-    from sim.fleet import Replica
+    from sim.fleet import Replica, parse_fleet
 
-    parts = [part.strip() for part in text.split(",")]
-    prices = _prices(price, parts)
-    kinds = []
-    for part, per_h in zip(parts, prices, strict=True):
-        name, star, count = (word.strip() for word in part.partition("*"))
-        if star and not count.isdigit():
-            raise OptionError(f"--profile {text!r}: expected NAME*COUNT at {part!r}")
-        if star and replicas is not None:
-            raise OptionError(
-                f"--replicas {replicas} beside --profile {text!r}, which has its own counts: "
-                "expected one of the two"
-            )
-        number = int(count) if star else 1 if len(parts) > 1 or replicas is None else replicas
-        if len(parts) > 1 and replicas is not None:
-            raise OptionError(
-                f"--replicas {replicas} with several profiles: expected a count for each, "
-                f"such as {name}*{replicas}"
-            )
-        kinds.append(Replica(profile_of(name, options), number, per_h))
-    return tuple(kinds)
+    kinds = parse_fleet(text)
+    if len(kinds) > 1 and replicas is not None:
+        raise OptionError(
+            f"--replicas {replicas} with several profiles: expected a count for each, such as "
+            f"{kinds[0].name}*{replicas}"
+        )
+    if replicas is not None and kinds[0].count is not None:
+        raise OptionError(
+            f"--replicas {replicas} beside --profile {text!r}, which has a count of its own: "
+            "expected one of the two"
+        )
+    return tuple(
+        Replica(profile_of(kind.name, options), kind.count or replicas or 1, per_h)
+        for kind, per_h in zip(kinds, _prices(price, text, kinds), strict=True)
+    )
 
 
-def _prices(text: str | None, parts: list[str]) -> list[float | None]:
+def _prices(text: str | None, profiles: str, kinds: tuple[Kind, ...]) -> list[float | None]:
     if text is None:
-        return [None] * len(parts)
+        return [kind.price_per_h for kind in kinds]
+    if any(kind.price_per_h is not None for kind in kinds):
+        raise OptionError(
+            f"--price {text!r} beside --profile {profiles!r}, which has prices of its own: "
+            "expected one of the two"
+        )
     try:
         prices: list[float | None] = [float(word) for word in text.split(",")]
     except ValueError:
         raise OptionError(f"--price {text!r}: expected numbers with commas") from None
-    if len(prices) != len(parts):
+    if len(prices) != len(kinds):
         raise OptionError(
-            f"--price {text!r} has {len(prices)} prices for {len(parts)} profiles: expected one "
+            f"--price {text!r} has {len(prices)} prices for {len(kinds)} profiles: expected one "
             "for each"
         )
     return prices

@@ -120,7 +120,7 @@ ProfileName = Annotated[
         "--profile",
         metavar="NAME|FILE",
         help="What a step costs on some hardware: a bundled profile or a JSON file; several kinds "
-        'of replica with their counts: "A*2, B*4".',
+        'of replica with their counts and prices: "A*2@2.50, B*4@0.80".',
         rich_help_panel=SERVING,
     ),
 ]

@@ -40,6 +40,44 @@ class Replica:
             raise OptionError(f"price_per_h={price!r}: expected a number of at least 0")
 
 
+@dataclass(frozen=True)
+class Kind:
+    """One part of a fleet's text: ``NAME*COUNT@PRICE``, the last two where they were given."""
+
+    name: str
+    count: int | None
+    price_per_h: float | None
+
+
+def parse_fleet(text: str) -> tuple[Kind, ...]:
+    """Return the kinds of replicas that ``A*2@1.20, B*4`` lists.
+
+    Parameters
+    ----------
+    text : str
+        Profiles by name or path, with commas; each may say how many replicas and what one costs
+        an hour.
+
+    Raises
+    ------
+    OptionError
+        In one line, for anything else.
+    """
+    return tuple(_kind(part.strip(), text) for part in text.split(","))
+
+
+def _kind(part: str, text: str) -> Kind:
+    named, at, price = (word.strip() for word in part.partition("@"))
+    name, star, count = (word.strip() for word in named.partition("*"))
+    if not name or (star and not (count.isdigit() and int(count))):
+        raise OptionError(f"profile {text!r}: expected NAME, NAME*COUNT or NAME*COUNT@PRICE")
+    try:
+        per_h = float(price) if at else None
+    except ValueError:
+        raise OptionError(f"profile {text!r}: {price!r}: expected a price an hour") from None
+    return Kind(name, int(count) if star else None, per_h)
+
+
 def fleet_of(profile: Profile | Sequence[Replica], replicas: int) -> tuple[Replica, ...]:
     """Return the kinds of replicas that `simulate` was given.
 
