@@ -347,14 +347,22 @@ def _usable(
     allow_refused: bool,
 ) -> "tuple[list[Replica], list[str]]":
     """Return the kinds that can hold the requests, and why the others cannot."""
-    from sim import cli_inputs
+    from numpy import float64
 
+    from sim import cli_inputs
+    from sim.sources import Recorded
+    from traces.columns import absent
+
+    trace = source(0)
+    if not target.needs_goodput:  # then an SLA that nobody can meet is no reason to stop
+        trace = trace.replace(sla_s=absent(len(trace), float64))
+    first = Recorded(source.title, trace)
     able: list[Replica] = []
     problems: list[str] = []
     for kind in kinds:
         try:
             has_goal = cli_inputs.check(
-                source, [0], kind.profile, options, allow_refused=allow_refused
+                first, [0], [kind], options, allow_refused=allow_refused
             )
         except OptionError as error:
             problems.append(f"{kind.profile.name}: {error}")

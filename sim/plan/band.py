@@ -109,9 +109,12 @@ class Verdict:
 
     @property
     def straddles(self) -> bool:
-        """Whether the interval reaches to either side of the target, or is not known."""
+        """Whether the target may lie on either side.
+
+        Within the interval; by one seed, which has none, where the strain is not `CLEAR`.
+        """
         if len(self.samples) == 1:
-            return True
+            return 1 / CLEAR <= self.mean_strain <= CLEAR
         return self.best_strain <= 1 < self.worst_strain
 
     @property

@@ -21,7 +21,7 @@ answers
     `headroom_pct` (over the rate given);
     `breaks`: `rise`, `look`, `condition`, `task`, `task_value`, `late` (shares by cause),
     `preemptions`, `lifted` (the condition's value without one limit), `cause`;
-    `curves`: `over_replicas` and `over_rate`, lists of looks.
+    `curves`: `over_replicas` and `over_rate`, lists of looks, those near the target on all seeds.
     A look has `replicas` (a count for each profile), `rate_rps`, `meets`, `straddles` (the interval
     holds the target), `seeds`, `seeds_met`, `conditions` (by name: `mean`, `low`, `high`, `margin`
     in the condition's unit, above 0 where it is kept), `goodput_pct`, `goodput_rps`, `utilisation`
@@ -167,6 +167,8 @@ def curves(plan: Plan, answer: Answer) -> tuple[list[Verdict], list[Verdict]]:
         Verdict(point, tuple(by_seed[seed] for seed in sorted(by_seed)), plan.rules)
         for point, by_seed in points.items()
     ]
+    # Few seeds near the target are another mean than all of them: not of one curve.
+    found = [v for v in found if len(v.samples) >= plan.rules.stages[-1] or v.is_clear]
     replicas = [v for v in found if v.point.rate == 1]
     rates = [v for v in found if v.point.fleet[0][1] == answer.count]
     return (

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from sim.plan.document import curves, name_of, price_per_h
+from sim.plan.words import short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,7 @@ def plot_plan(plan: Plan, rate_rps: float, title: str = "") -> Figure:
         if answer.never:
             continue
         replicas, rates = curves(plan, answer)
-        label = f"{name_of(plan, answer)}, {answer.policy}"
+        label = f"{name_of(plan, answer)}, {short(answer.policy)}"
         style = _style(plan, place)
         _band(axes[0], [v.point.fleet[0][1] for v in replicas], replicas, shown, style, label)
         label = f"{answer.count} x {label}"
@@ -63,6 +64,7 @@ def plot_plan(plan: Plan, rate_rps: float, title: str = "") -> Figure:
         if panels == 3:
             _price(axes[2], plan, replicas, shown, style)
     _finish(axes[0], condition, "replicas")
+    axes[0].xaxis.get_major_locator().set_params(integer=True)
     _finish(axes[1], condition, "requests/s")
     axes[1].axvline(rate_rps, color=LIMIT_COLOUR, linewidth=0.8, linestyle=":")
     if panels == 3:
@@ -122,12 +124,13 @@ def _finish(ax: Axes, condition: Condition, x_label: str) -> None:
     ax.axhline(condition.limit, color=LIMIT_COLOUR, linewidth=1, linestyle="--", zorder=0)
     ax.annotate(
         condition.text,
-        (1.0, condition.limit),
+        # Where curves are not: goodput rises from the lower left, latency falls from the upper.
+        (0.0 if condition.is_goodput else 1.0, condition.limit),
         xycoords=("axes fraction", "data"),
-        xytext=(-2, -3),
+        xytext=(3, -3) if condition.is_goodput else (-3, 3),
         textcoords="offset points",
-        ha="right",
-        va="top",
+        ha="left" if condition.is_goodput else "right",
+        va="top" if condition.is_goodput else "bottom",
         fontsize="small",
         color=LIMIT_COLOUR,
     )
@@ -135,9 +138,6 @@ def _finish(ax: Axes, condition: Condition, x_label: str) -> None:
         ax.set_ylim(0, 101)
     else:
         ax.set_yscale("log")
-    ax.set_xscale("log")
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.minorticks_off()
     ax.set_xlabel(x_label)
     ax.set_ylabel(f"{condition.name} [{unit}]")
     ax.grid(alpha=0.3, linewidth=0.6)

@@ -156,7 +156,8 @@ def plan(
     } or {options.max_num_batched_tokens: Static(options.max_num_batched_tokens).label}
     known: dict[str, Policy] = {label: Static(size) for size, label in sizes.items()}
     lanes: list[Lane] = []
-    chosen = [p if p == STATIC else make_policy(p) for p in policies]
+    chosen = [policy if policy == STATIC else make_policy(policy) for policy in policies]
+    _refuse_twins(chosen)
     for kind, policy in ((k, p) for k in range(len(kinds)) for p in chosen):
         searched = policy == STATIC
         label = sizes.get(START_SIZE, next(iter(sizes.values())))
@@ -193,6 +194,17 @@ def plan(
     pairs = runs.follow(_beside(answer, by, rules) for answer, by in _to_pair(answers))
     mixes = runs.follow([cheapest_mix(*_mixing(found), rules)] if _can_mix(found) else [])
     return replace(found, pairs=tuple(pairs), mix=mixes[0] if mixes else None)
+
+
+def _refuse_twins(policies: Sequence[str | Policy]) -> None:
+    if not policies:
+        raise OptionError("no policy to plan with: expected at least one, such as saber")
+    labels = [policy if isinstance(policy, str) else policy.label for policy in policies]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise OptionError(
+                f"policy {label} is given {labels.count(label)} times: expected each once"
+            )
 
 
 def _to_pair(answers: Sequence[Answer]) -> list[tuple[Answer, Answer]]:

@@ -107,7 +107,8 @@ def highest(
     while True:
         while low is None or high is None:
             place = high / stride if high is not None else (low or start) * stride
-            if not start / farthest <= place <= start * farthest:
+            place = min(max(place, start / farthest), start * farthest)
+            if place in known:
                 return Crossing(low, high, _slope(known, low, high))
             known[place] = yield place
             low, high = (place, high) if known[place] <= 1 else (low, place)

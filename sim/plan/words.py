@@ -46,7 +46,7 @@ def headings(plan: Plan) -> list[str]:
         "under",
         "at least",
         f"there {', '.join(_heading(condition) for condition in plan.rules.target.conditions)}",
-        "seeds met",
+        "seeds",
         "up to requests/s",
         "price/h",
         "per 1,000",
@@ -63,7 +63,7 @@ def rows(plan: Plan, rate_rps: float) -> list[list[str]]:
 
 
 def _row(plan: Plan, answer: Answer, rate_rps: float) -> list[str]:
-    head = [name_of(plan, answer), short(answer.policy) + (", best size" * bool(answer.lane.sizes))]
+    head = [name_of(plan, answer), "best " * bool(answer.lane.sizes) + short(answer.policy)]
     measured = ", ".join(map(_measured, answer.at.estimates))
     if answer.never:
         return [*head, "no number", f"alone {measured}", *[MISSING] * 4]
@@ -75,7 +75,7 @@ def _row(plan: Plan, answer: Answer, rate_rps: float) -> list[str]:
         *head,
         least + _within(answer.replicas_by_seeds),
         measured,
-        f"{answer.at.seeds_met} of {len(answer.at.samples)}",
+        f"{answer.at.seeds_met}/{len(answer.at.samples)}",
         rate,
         number(price_per_h(plan, answer.at)),
         number(price_per_1000(plan, answer.at)),
@@ -214,6 +214,10 @@ def _mix(plan: Plan) -> list[str]:
     mix = plan.mix
     if mix is None:
         return []
+    if not mix.candidates:
+        return [
+            "No mix of kinds can be cheaper: the parts of all that cost less add up to too little."
+        ]
     if mix.at is None:
         return [
             f"No mix of kinds is cheaper: of {mix.candidates} cheaper ones that might do, "
@@ -242,6 +246,8 @@ def _within(span: Span | None, scale: float = 1.0) -> str:
 
 
 def _ends(span: Span, scale: float = 1.0) -> str:
-    low = "?" if span.low is None else number(scale * span.low)
-    high = "?" if span.high is None else number(scale * span.high)
+    low, high = (
+        "?" if end is None else f"{end}" if isinstance(end, int) else number(scale * end)
+        for end in (span.low, span.high)
+    )
     return low if low == high else f"{low} to {high}"
