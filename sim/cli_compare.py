@@ -166,7 +166,7 @@ def compare(
             on_done=on_done,
         )
     if picture is not None and has_goal:
-        _draw(comparison, picture, source.title, options.goodput_ms)
+        _draw(comparison, picture, cli_inputs.title_of(source, options), options.goodput_ms)
     for warning in comparison.warnings:
         console.note(f"warning: {warning}")
     if json:
@@ -185,7 +185,7 @@ def compare(
             }
         )
         return
-    _show(comparison, source.title)
+    _show(comparison, cli_inputs.title_of(source, options))
 
 
 def _draw(

@@ -97,6 +97,15 @@ def requests_of(
     return Timed(str(trace), recorded, rps, arrivals or DEFAULT_ARRIVALS)
 
 
+def title_of(source: Source, options: RunOptions) -> str:
+    """Return one line that says what arrives; in a closed loop the users, not a rate."""
+    if options.clients is None or options.clients.users is None:
+        return source.title
+    described = source.describe()
+    name = described.get("workload") or os.path.basename(described["trace"])
+    return f"{name}, {described['n']:,} requests, {options.clients.users} users in turn"
+
+
 def sla_of(text: str) -> float | str | dict[str, float | str]:
     """Return the SLA in the form `Trace.with_sla` takes: seconds, an expression, or by task."""
     if "=" not in text:

@@ -11,6 +11,8 @@ from sim.cli_cluster import ClusterFlags, described
 from sim.cli_group import flags_of
 from sim.options import OptionError, RunOptions
 
+MOST_GROUPS = 16
+
 
 @flags_of("cluster", ClusterFlags)
 def run(
@@ -77,6 +79,7 @@ def run(
       saber run --trace mooncake.jsonl --sla "unloaded*3" --discipline chunked --allow-refused
     """
     from sim import cli_inputs
+    from sim.breakdown import LABELS, breakdown
     from sim.simulation import simulate
 
     if out is not None:
@@ -141,9 +144,15 @@ def run(
             "seed": seed or 0,
             **described(result.options),
         }
-        console.show_json({"configuration": configuration, "policy": chosen.label, **summary})
+        groups = {f"by_{label}": breakdown(result, label) for label in LABELS}
+        console.show_json(
+            {"configuration": configuration, "policy": chosen.label, **summary, **groups}
+        )
         return
-    _show(summary, f"{source.title}, under {chosen.label}", limited=goodput is not None)
+    title = cli_inputs.title_of(source, options)
+    _show(summary, f"{title}, under {chosen.label}", limited=goodput is not None)
+    for label in LABELS:
+        _show_groups(label, breakdown(result, label))
 
 
 def _show(summary: dict[str, Any], title: str, *, limited: bool) -> None:
@@ -188,6 +197,28 @@ def _show(summary: dict[str, Any], title: str, *, limited: bool) -> None:
     if summary["prefix_hit_pct"] is not None:
         facts["prefix hits"] = f"{console.number(summary['prefix_hit_pct'])} % of prompt tokens"
     console.show(*(f"{name:12} {value}" for name, value in facts.items()))
+
+
+def _show_groups(label: str, groups: dict[str, dict[str, Any]]) -> None:
+    """Print a line for each group, where there are several and not too many to read."""
+    if not 2 <= len(groups) <= MOST_GROUPS:
+        return
+    headings = ["requests", "finished", "goodput [%]"]
+    latencies = [(key, part) for key in ("ttft_s", "e2e_s") for part in ("p50", "p99")]
+    console.show_table(
+        f"by {label}",
+        [label, *headings, *(f"{key[:-2].upper()} {part} [s]" for key, part in latencies)],
+        [
+            [
+                name or "(none)",
+                f"{group['requests']:,}",
+                f"{group['finished']:,}",
+                console.number(group["goodput_pct"]),
+                *(console.number(group[key][part]) for key, part in latencies),
+            ]
+            for name, group in groups.items()
+        ],
+    )
 
 
 def _scaled(value: float | None, scale: float) -> str:
