@@ -187,9 +187,9 @@ roofline-l4-qwen2.5-coder-7b --price 4,0.7 --router least-requests
     from policies.catalog import split_policies
     from sim import cli_inputs
     from sim.plan.document import document
-    from sim.plan.evaluate import Requests
     from sim.plan.planning import STATIC
     from sim.plan.planning import plan as make_plan
+    from sim.plan.runner import Requests
 
     picture = figure_file(figure, no_figure, DEFAULT_FIGURE)
     options = given.run_options(
@@ -361,9 +361,7 @@ def _usable(
     problems: list[str] = []
     for kind in kinds:
         try:
-            has_goal = cli_inputs.check(
-                first, [0], [kind], options, allow_refused=allow_refused
-            )
+            has_goal = cli_inputs.check(first, [0], [kind], options, allow_refused=allow_refused)
         except OptionError as error:
             problems.append(f"{kind.profile.name}: {error}")
             continue

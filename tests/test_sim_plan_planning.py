@@ -13,9 +13,10 @@ from sim.fleet import Replica
 from sim.options import RunOptions
 from sim.plan.band import Rules
 from sim.plan.document import document, margins
-from sim.plan.evaluate import FREE_ADMISSION, Ask, Point, Requests, Runner, Runs
+from sim.plan.evaluate import FREE_ADMISSION, Ask, Point, Runs
 from sim.plan.figure import plot_plan
 from sim.plan.planning import plan
+from sim.plan.runner import Requests, Runner
 from sim.plan.target import parse_target
 from sim.plan.words import headings, rows, sentences
 from sim.simulation import simulate

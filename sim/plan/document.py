@@ -45,7 +45,7 @@ from sim.plan.band import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sim.plan.lane import Answer, Span
+    from sim.plan.answer import Answer, Span
     from sim.plan.measure import Sample
     from sim.plan.planning import Plan
 

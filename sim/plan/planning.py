@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from policies.catalog import make_policy
 from policies.static import Static
 from sim.options import DEFAULT_MAX_NUM_SEQS, OptionError, whole_number
+from sim.plan.answer import Answer, Lane
 from sim.plan.band import Rules, difference, judged
-from sim.plan.evaluate import FREE_ADMISSION, Ask, Point, Runner, Runs
-from sim.plan.lane import START_SIZE, Answer, Lane, follow_lane
+from sim.plan.evaluate import FREE_ADMISSION, Ask, Point, Runs
+from sim.plan.lane import START_SIZE, follow_lane
 from sim.plan.mix import Mix, Need, cheapest_mix
+from sim.plan.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -119,7 +121,7 @@ def plan(
     Parameters
     ----------
     requests : callable
-        The trace of a seed; picklable where `jobs` is not 1.  See `sim.plan.evaluate.Requests`.
+        The trace of a seed; picklable where `jobs` is not 1.  See `sim.plan.runner.Requests`.
     kinds : sequence of Replica
         What may be bought, with its price; counts do not matter.
     policies : sequence of str or Policy

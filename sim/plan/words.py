@@ -18,9 +18,9 @@ from sim.plan.document import (
 
 if TYPE_CHECKING:
     from sim.compare import Estimate
+    from sim.plan.answer import Answer, Span
     from sim.plan.band import Verdict
     from sim.plan.breaks import Break
-    from sim.plan.lane import Answer, Span
     from sim.plan.planning import Pair, Plan
     from sim.plan.target import Condition
 
