@@ -82,10 +82,11 @@ def convert(
     ] = None,
     sla: trace_options.Sla = None,
     profile: trace_options.SlaProfile = None,
+    tenants: trace_options.Tenants = None,
     seed: Annotated[
         int | None,
         typer.Option(
-            help="Of what --thin and --rps draw.",
+            help="Of what --thin, --rps and --tenants draw.",
             show_default="0",
             parser=given.whole(0),
             metavar="N",
@@ -104,8 +105,10 @@ def convert(
     """
     from traces.formats import load
 
-    if seed is not None and thin is None and rps is None:
-        raise OptionError(f"--seed {seed} has no effect without --thin or --rps: leave it out")
+    if seed is not None and thin is None and rps is None and tenants is None:
+        raise OptionError(
+            f"--seed {seed} has no effect without --thin, --rps or --tenants: leave it out"
+        )
     if thin_by is not None and thin is None:
         raise OptionError(f"--thin-by {thin_by} has no effect without --thin SHARE")
     if scale is not None and scale_to_rps is not None:
@@ -122,6 +125,7 @@ def convert(
         )
         trace = _cut(trace, start_s, end_s, tasks)
         trace = _slowed(trace, thin, thin_by, scale, scale_to_rps, seed or 0)
+        trace = trace_options.with_tenants(trace, tenants, seed or 0)
         trace = trace_options.with_sla(trace, sla, profile)
     trace_options.write(trace, out, json)
 

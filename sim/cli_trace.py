@@ -67,9 +67,12 @@ def generate(
     arrivals: Annotated[str, typer.Option(help=given.ARRIVALS_HELP)] = "poisson",
     sla: trace_options.Sla = None,
     profile: trace_options.SlaProfile = None,
+    tenants: trace_options.Tenants = None,
     seed: Annotated[
         int,
-        typer.Option(help="Of arrivals and order of tasks.", parser=given.whole(0), metavar="N"),
+        typer.Option(
+            help="Of arrivals, order of tasks and tenants.", parser=given.whole(0), metavar="N"
+        ),
     ] = 0,
     json: given.Json = False,
 ) -> None:
@@ -85,6 +88,7 @@ def generate(
 
     trace_options.check_out(out)
     trace = draw(workload, rps=rps, n=n, seed=seed, arrivals=arrivals)
+    trace = trace_options.with_tenants(trace, tenants, seed)
     trace_options.write(trace_options.with_sla(trace, sla, profile), out, json)
 
 

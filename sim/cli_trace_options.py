@@ -56,6 +56,14 @@ SlaProfile = Annotated[
         show_default=given.DEFAULT_PROFILE,
     ),
 ]
+Tenants = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME=X,...",
+        help='Draw a tenant for each session or request by shares of the traffic: "a=3,b=1".',
+        show_default="the trace's own",
+    ),
+]
 
 
 def check_out(out: Path) -> None:
@@ -96,3 +104,14 @@ def with_sla(trace: "Trace", sla: str | None, profile: str | None) -> "Trace":
     if sla is None:
         return trace
     return trace.with_sla(sla_of(sla), profile=load_profile(profile or given.DEFAULT_PROFILE))
+
+
+def with_tenants(trace: "Trace", tenants: str | None, seed: int) -> "Trace":
+    """Return the trace with the tenants asked for."""
+    if tenants is None:
+        return trace
+    from sim.tenants import parse_shares
+    from traces import tenancy
+    from traces.seeds import stream
+
+    return tenancy.with_tenants(trace, parse_shares(tenants), stream(seed, "tenants"))

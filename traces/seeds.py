@@ -8,8 +8,8 @@ import numpy as np
 
 from traces.errors import TraceError
 
-Purpose = Literal["arrivals", "mix", "blocks"]
-_KEYS: dict[Purpose, int] = {"arrivals": 0, "mix": 1, "blocks": 2}
+Purpose = Literal["arrivals", "mix", "blocks", "tenants"]
+_KEYS: dict[Purpose, int] = {"arrivals": 0, "mix": 1, "blocks": 2, "tenants": 3}
 
 
 def stream(seed: int | np.random.SeedSequence, purpose: Purpose) -> np.random.Generator:
