@@ -167,9 +167,22 @@ class Engine:
 
     def complete(self) -> list[int]:
         """Apply the step or leap that ends at ``boundary_ps``; return who finished, ascending."""
-        if self._cache is not None:
-            return self._complete_with_cache(self._cache)
-        return self._complete()
+        cache = self._cache
+        if cache is not None and self._decoding.steps:
+            # What the steps of the leap took from the cache one after another, all at once.
+            held = self._partial_blocks() + self._decoding.blocks_at_end()
+            cache.evict(self._blocks - held)
+        if self._leaving:
+            finished = self._complete_without_leaving()
+        elif self._decoding.steps:
+            finished = self._decoding.end_leap()
+        else:
+            finished = self._complete_prompts() if self._chunks else []
+        if cache is not None:
+            for request in finished:
+                stored = self._prompt_tokens[request] + self._output_tokens[request] - 1
+                self._blocks -= cache.finish(request, stored)
+        return finished
 
     def form(self) -> None:
         """Form the next step or leap and set ``boundary_ps``."""
@@ -379,26 +392,6 @@ class Engine:
         if joined:
             self._decoding.joined(joined, now_ps)
         finished.sort()
-        return finished
-
-    def _complete(self) -> list[int]:
-        if self._leaving:
-            return self._complete_without_leaving()
-        if self._decoding.steps:
-            return self._decoding.end_leap()
-        if self._chunks:
-            return self._complete_prompts()
-        return []
-
-    def _complete_with_cache(self, cache: PrefixCache) -> list[int]:
-        if self._decoding.steps:
-            # What the steps of the leap took from the cache one after another, all at once.
-            held = self._partial_blocks() + self._decoding.blocks_at_end()
-            cache.evict(self._blocks - held)
-        finished = self._complete()
-        for request in finished:
-            stored = self._prompt_tokens[request] + self._output_tokens[request] - 1
-            self._blocks -= cache.finish(request, stored)
         return finished
 
     def _complete_without_leaving(self) -> list[int]:
