@@ -7,6 +7,7 @@ either way.
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 import simpy
@@ -48,6 +49,20 @@ def run_cluster(requests: Iterable[Pending], scenario: Scenario) -> None:
         for spec in scenario.specs:
             spec.account.up_ps.extend((0, last_ps))
             spec.account.paid_ps.extend((0, last_ps))
+    elif scenario.quiet:
+        watch = _Watch()
+        front = Front(scenario, watch)
+        servers = [Server(spec, front.ended) for spec in scenario.specs]
+        watch.watch(servers)
+        traced = front.open(list(servers), iter(requests))
+
+        def send_informed(request: Pending, now_ps: int) -> None:
+            watch.catch_up(now_ps)
+            front.submit(request, now_ps)
+
+        _Arrivals(env, traced, send_informed, last_ps)
+        env.run()
+        front.close(last_ps)
     else:
         agenda = _Events(env, last_ps)
         front = Front(scenario, agenda)
@@ -110,6 +125,55 @@ class _Arrivals:
         assert request is not None
         self._send(request, request.arrival_ps)
         self._schedule_next(request.arrival_ps)
+
+
+class _Watch:
+    """The agenda of a cluster to which only requests come, and which only the router looks at.
+
+    Replicas are brought up to date before each arrival, those that have something due: what they
+    do in between can have no effect on each other.
+    """
+
+    foreground = 0
+
+    def __init__(self) -> None:
+        self._servers: Sequence[Server] = ()
+        self._heap: list[tuple[int, int]] = []  # what is due when [ps], at which replica
+        self._due_ps: list[int] = []  # the entry that counts for each replica, NEVER_PS for none
+
+    def watch(self, servers: Sequence[Server]) -> None:
+        """Bring these up to date from now on."""
+        self._servers = servers
+        self._due_ps = [NEVER_PS] * len(servers)
+
+    def catch_up(self, now_ps: int) -> None:
+        """Let everything happen that happens before now."""
+        heap = self._heap
+        while heap and heap[0][0] < now_ps:
+            due_ps, index = heappop(heap)
+            if self._due_ps[index] == due_ps:  # else an earlier one took its place
+                self._due_ps[index] = NEVER_PS
+                self._servers[index].advance(now_ps)
+                self.touched(index)
+
+    def touched(self, index: int) -> None:
+        """Note the next event of a replica if it is earlier than what is noted."""
+        due_ps = self._servers[index].due_ps
+        if due_ps < self._due_ps[index]:
+            self._due_ps[index] = due_ps
+            heappush(self._heap, (due_ps, index))
+
+    def at(
+        self,
+        instant_ps: int,
+        kind: int,
+        who: int,
+        call: Callable[[int], None],
+        *,
+        background: bool = False,
+    ) -> None:
+        """Refuse: nobody makes appointments here."""
+        raise RuntimeError("an appointment in a cluster to which only requests come")
 
 
 class _Events:

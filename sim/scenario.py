@@ -74,6 +74,9 @@ class Scenario:
     @property
     def plain(self) -> bool:
         """Whether requests only come and go, and nobody looks."""
-        return not (
-            self.looks or self.failures or self.autoscale or self.habits or self.tenant_caps
-        )
+        return self.quiet and not self.looks
+
+    @property
+    def quiet(self) -> bool:
+        """Whether requests only come and go: nothing else ever happens to the cluster."""
+        return not (self.failures or self.autoscale or self.habits or self.tenant_caps)

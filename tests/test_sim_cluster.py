@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from cases import run
 from hypothesis import HealthCheck, given, note, settings
-from worlds import worlds
+from hypothesis import strategies as st
+from worlds import World, worlds
 
 from sim.cluster import run_cluster
 from sim.ledger import CANCELLED, FAILED, FINISHED, REFUSED, TIMED_OUT, UNFINISHED, UNSET
@@ -96,6 +97,12 @@ def test_leaps_equal_steps_whatever_happens(case: Case):
 def test_leaps_equal_steps_whatever_happens_at_length(case: Case):
     note(repr(case))
     check_equal(case)
+
+
+@settings(ANY, max_examples=100)
+@given(worlds(), st.integers(1, 9))
+def test_a_router_that_looks_sees_the_same_at_leaps_and_at_steps(case: Case, wild: int):
+    check_equal(replace(case, world=World(wild=wild)))
 
 
 @settings(ANY, max_examples=60)
