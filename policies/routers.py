@@ -11,6 +11,7 @@ from policies.naming import Kind
 from policies.protocol import PolicyError
 from policies.routers_affinity import Affinity
 from policies.routers_looking import LeastRequests, LeastTokens, PowerOfTwo
+from policies.routers_pools import Pools
 from policies.routers_slack import SlaSlack
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ ROUTERS: Mapping[str, type[Any]] = {
     "least-tokens": LeastTokens,
     "sla-slack": SlaSlack,
     "affinity": Affinity,
+    "pools": Pools,
     "round-robin": RoundRobin,
 }
 """Routers by name; the parameters are the fields of each class, in order."""

@@ -50,7 +50,7 @@ class ClusterFlags:
             CLUSTER,
             "ROUTER",
             "round-robin, random, power-of-two, least-requests, least-tokens, sla-slack, "
-            '"affinity(key=session)" or module:object.',
+            '"affinity(key=session)", "pools(\'a:2, b:1\')" or module:object.',
             "round-robin",
         ),
     ] = None

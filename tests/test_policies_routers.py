@@ -62,7 +62,7 @@ def test_a_text_names_a_router_and_its_label_names_it_again(text, router):
 
 
 def test_every_name_is_a_label():
-    for name in ROUTERS:
+    for name in set(ROUTERS) - {"pools"}:  # which needs sizes
         assert make_router(name).label == name
 
 
@@ -111,7 +111,7 @@ def test_an_object_that_is_no_router_is_refused(wrong):
 
 
 def test_those_that_look_say_so():
-    blind = {name for name in ROUTERS if not make_router(name).looks}
+    blind = {name for name in set(ROUTERS) - {"pools"} if not make_router(name).looks}
     assert blind == {"round-robin", "random"}
 
 
