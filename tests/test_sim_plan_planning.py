@@ -15,6 +15,7 @@ from sim.plan.band import Rules
 from sim.plan.document import document, margins
 from sim.plan.evaluate import FREE_ADMISSION, Ask, Point, Runs
 from sim.plan.figure import plot_plan
+from sim.plan.measure import Sample
 from sim.plan.planning import plan
 from sim.plan.runner import Requests, Runner
 from sim.plan.target import parse_target
@@ -343,6 +344,20 @@ def test_runs_that_must_be_the_same_are_made_once():
     assert made == ["saber"] * 2 + ["static(4)"] * sum(full)
     assert third == tuple(runner()(Point(((0, 12),), "static(4)"), seed) for seed in (0, 1))
     assert runs.made == len(made)
+
+
+def test_a_policy_that_holds_requests_back_says_nothing_of_batch_sizes():
+    made = []
+
+    def run(point, seed):
+        made.append(point.policy)
+        return Sample((1.0,), {}, None, None, None, 0, 3, point.policy != "saber", {}, ())
+
+    runs = Runs(run, seats={"saber": 256, "static(8)": 8}, fixed=["static(8)"])
+    for policy in ("saber", "static(8)"):
+        runs.follow([(ask for ask in [Ask(Point(((0, 1),), policy), (0,))])])
+
+    assert made == ["saber", "static(8)"]
 
 
 def test_recorded_traces_are_redrawn_but_for_the_first():

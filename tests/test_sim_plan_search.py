@@ -118,6 +118,15 @@ def test_highest_with_waves_is_a_crossing_within_2_percent_of_brute_force(where,
     assert found.meets == pytest.approx(brute_force(strain, where / 2, 2 * where), rel=0.02)
 
 
+def test_highest_does_not_trust_an_answer_above_a_miss():
+    def strain(x):  # missed from 0.97 to 0.995, and beyond 1
+        return 1.2 if 0.97 < x <= 0.995 or x > 1 else 0.8
+
+    found, _ = drive(highest(start=1.0), strain)
+
+    assert found.meets <= 0.97
+
+
 @given(where=st.floats(0.3, 3), wide=st.floats(0.001, 0.03), below=st.floats(0, 0.05))
 def test_highest_looks_below_and_takes_the_lower_crossing(where, wide, below):
     dip = where * (1 - below)

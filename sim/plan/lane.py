@@ -109,18 +109,22 @@ def _highest_rate(
 ) -> Generator[Ask, tuple[Sample, ...], tuple[Lane, Crossing]]:
     """Return the highest rate, with the best size there where there is a choice."""
     found = yield from _rate(lane, count, rules)
-    if not lane.sizes or found.meets is None:
-        return lane, found
-    other = yield from _best_size(lane, count, found.misses or found.meets, rules)
-    if other.policy == lane.policy:
-        return lane, found
-    more = yield from _along(
-        highest(found.meets, slope=found.slope), partial(_at, other, count), rules
-    )
-    # At the rate as given the other size has to do as well.
-    given = yield from judged(_at(other, count), rules)
-    if given.meets and more.meets is not None and more.meets > found.meets:
-        return other, more
+    while lane.sizes and found.meets is not None:
+        # The size that does best where this one just failed is the one to go on with.
+        other = yield from _best_size(lane, count, found.misses or found.meets, rules)
+        if other.policy == lane.policy:
+            break
+        at = partial(_at, other, count)
+        more = yield from _along(highest(found.meets, slope=found.slope), at, rules)
+        # At the rate as given the other size has to do as well.
+        given = yield from judged(at(1.0), rules)
+        if (
+            more.meets is None
+            or more.meets <= found.meets
+            or (found.meets >= 1 and not given.meets)
+        ):
+            break
+        lane, found = other, more
     return lane, found
 
 
