@@ -35,8 +35,12 @@ class Autoscale:
     down_cooldown_s: float = 300.0
 
     def __post_init__(self) -> None:
-        whole_number("min_replicas", self.min_replicas, 0)
-        whole_number("max_replicas", self.max_replicas, 1)
+        if not callable(getattr(self.scaler, "desired", None)):
+            raise OptionError(
+                f"scaler={self.scaler!r}: expected a scaler, see policies.scalers.make_scaler(text)"
+            )
+        for name, least in (("min_replicas", 0), ("max_replicas", 1)):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
         if self.max_replicas < self.min_replicas:
             raise OptionError(
                 f"max_replicas={self.max_replicas} is below min_replicas={self.min_replicas}"

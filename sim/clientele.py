@@ -85,6 +85,7 @@ class Clientele:
         self._withdraw = withdraw
         self._moved_ps = moved_ps
         self._tries: dict[int, int] = {}  # of requests that have not ended
+        self._leaves_ps: dict[int, int] = {}  # when their clients go at the latest
         self._pausing: set[int] = set()  # those between two tries
         self._last: dict[str, Pending] = {}  # of each session
         self._rest: Iterator[Pending] = iter(())
@@ -122,7 +123,7 @@ class Clientele:
                 if self._tries.get(request.id) == tried and request.id not in self._pausing:
                     self._withdraw(request, TIMED_OUT, now_ps)
 
-            self._agenda.at(now_ps + habits.timeout_ps, DEPARTURE, request.id, hang_up)
+            self._leave_at(now_ps + habits.timeout_ps, request.id, hang_up)
 
     def tries_again(self, request: Pending, now_ps: int) -> bool:
         """Return whether the client will send this request once more; if so it is noted."""
@@ -143,6 +144,7 @@ class Clientele:
     def over(self, request: Pending, now_ps: int) -> None:
         """Let whoever waited for the end of this request go on."""
         del self._tries[request.id]
+        self._leaves_ps.pop(request.id, None)
         self._pausing.discard(request.id)
         users = self._habits.users
         if users is not None:
@@ -152,6 +154,15 @@ class Clientele:
             self._ended_ps[request.id] = now_ps
             for child in self._children.pop(request.id, ()):
                 self._send_at(now_ps + max(1, self._habits.think_ps[child.id]), child)
+
+    def some_leave(self, now_ps: int) -> bool:
+        """Return whether a client that waits will go, now or later."""
+        return any(leaves_ps >= now_ps for leaves_ps in self._leaves_ps.values())
+
+    def _leave_at(self, instant_ps: int, request: int, call: Callable[[int], None]) -> None:
+        # In the background: most requests end before, and what is void must keep no run going.
+        self._leaves_ps[request] = max(instant_ps, self._leaves_ps.get(request, 0))
+        self._agenda.at(instant_ps, DEPARTURE, request, call, background=True)
 
     def _take_turn(self, now_ps: int) -> None:
         request = next(self._rest, None)
@@ -182,7 +193,7 @@ class Clientele:
                     if request.id in self._tries:
                         self._withdraw(request, CANCELLED, now_ps)
 
-                self._agenda.at(now_ps + patience_ps, DEPARTURE, request.id, cancel)
+                self._leave_at(now_ps + patience_ps, request.id, cancel)
         self._submit(request, now_ps)
 
 

@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from sim.draws import Draw, parse_draw
 from sim.options import OptionError, whole_number
 
+MOST_RETRIES = 100
+"""More would hardly end where no attempt can succeed."""
+
+MOST_USERS = 10_000_000
+"""More would hardly fit into memory."""
+
 
 @dataclass(frozen=True)
 class Clients:
@@ -55,12 +61,16 @@ class Clients:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "retries", whole_number("retries", self.retries, 0))
+        if self.retries > MOST_RETRIES:
+            raise OptionError(f"retries={self.retries}: expected at most {MOST_RETRIES}")
         if self.users is not None:
             object.__setattr__(self, "users", whole_number("users", self.users, 1))
+            if self.users > MOST_USERS:
+                raise OptionError(f"users={self.users}: expected at most {MOST_USERS:,}")
         for name, low, high, asked in (
             ("timeout_s", 1e-9, 9e6, "a number of seconds above 0"),
             ("backoff_s", 0, 9e6, "a number of seconds of at least 0"),
-            ("backoff_factor", 1, 1e6, "a number of at least 1"),
+            ("backoff_factor", 1, 1000, "a number from 1 to 1000"),
             ("backoff_jitter", 0, 1, "a number from 0 to 1"),
         ):
             value = getattr(self, name)
@@ -73,6 +83,11 @@ class Clients:
                 or not math.isfinite(value)
             ):
                 raise OptionError(f"{name}={value!r}: expected {asked}")
+        if isinstance(self.cancel_tasks, str):
+            raise OptionError(
+                f"cancel_tasks={self.cancel_tasks!r}: expected a tuple of tasks, "
+                f"({self.cancel_tasks!r},)"
+            )
         object.__setattr__(self, "cancel_tasks", tuple(self.cancel_tasks))
         if self.cancel_tasks and self.cancel_after is None and not self.cancel_on_next:
             raise OptionError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from policies.catalog import split_policies
+from policies.protocol import PolicyError
 from policies.text import parse_call
 from sim.options import LONGEST_S, OptionError, seconds, whole_number
 
@@ -26,7 +27,7 @@ class Outage:
     replica : int
         Its index.
     for_s : float
-        Until repair [s]; the start-up follows.
+        Until repair [s]; the start-up follows.  Where outages overlap the last repair counts.
     """
 
     at_s: float
@@ -100,6 +101,14 @@ class Failures:
     on_failure: OnFailure = "retry"
 
     def __post_init__(self) -> None:
+        known = tuple(OUTAGES.values())
+        if not isinstance(self.outages, list | tuple) or not all(
+            isinstance(outage, known) for outage in self.outages
+        ):
+            raise OptionError(
+                f"outages={self.outages!r}: expected a list of Outage, Maintenance and "
+                "RandomOutages, see sim.failures.parse_failures(text)"
+            )
         object.__setattr__(self, "outages", tuple(self.outages))
         if self.on_failure not in get_args(OnFailure):
             raise OptionError(
@@ -130,18 +139,19 @@ def parse_failures(text: str, on_failure: OnFailure = "retry") -> Failures:
 
     Raises
     ------
-    OptionError, PolicyError
+    OptionError
         In one line, for anything else.
     """
+    try:
+        parts = split_policies(text)
+    except PolicyError:
+        raise OptionError(f"failures {text!r}: expected outages separated by commas") from None
     return Failures(
-        tuple(
-            parse_call(part, OUTAGES, "failure", error=OptionError) for part in split_policies(text)
-        ),
-        on_failure,
+        [parse_call(part, OUTAGES, "failure", error=OptionError) for part in parts], on_failure
     )
 
 
 def _check_scripted(outage: Outage | Maintenance) -> None:
     seconds("at_s", outage.at_s)
     seconds("for_s", outage.for_s)
-    whole_number("replica", outage.replica, 0)
+    object.__setattr__(outage, "replica", whole_number("replica", outage.replica, 0))

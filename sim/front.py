@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from sim.scenario import Scenario
     from sim.spec import Station
 
+MOST_FAILOVERS = 100
+"""A request sent on so often fails with the replica it is at: no cluster is patient for ever."""
+
 
 class Front:
     """Sends requests to replicas and follows each to its end.
@@ -45,6 +48,7 @@ class Front:
             scenario.failures.on_failure == "failover"
         )
         self._lose = scenario.failures is not None and scenario.failures.on_failure == "lost"
+        self._sent_on: Counter[int] = Counter()  # failovers of requests in the cluster
         self._clients: Clientele | None = None
         if scenario.habits is not None:
             self._clients = Clientele(
@@ -163,7 +167,8 @@ class Front:
         ledger.wasted_tokens += generated
         for request in requests:
             self._leave(request.id, index)
-            if self._failover:
+            if self._failover and self._sent_on[request.id] < MOST_FAILOVERS:
+                self._sent_on[request.id] += 1
                 self._forget_attempt(request.id)
                 if request.tenant in self._caps:
                     self._held[request.tenant] += 1
@@ -175,6 +180,7 @@ class Front:
 
     def _after(self, request: Pending, now_ps: int, *, again: bool) -> None:
         """Let the client try again if that helps and it will, else this is the end."""
+        self._sent_on.pop(request.id, None)
         status = self._ledger.status[request.id]
         if self._clients is not None:
             if again and status != CANCELLED and self._clients.tries_again(request, now_ps):
@@ -193,6 +199,8 @@ class Front:
 
     def _alive(self, now_ps: int) -> bool:
         """Return whether anything can still happen to a request."""
-        return self._agenda.foreground > 0 or any(
-            station.due_ps != NEVER_PS for station in self._stations
+        return (
+            self._agenda.foreground > 0
+            or any(station.due_ps != NEVER_PS for station in self._stations)
+            or (self._clients is not None and self._clients.some_leave(now_ps))
         )

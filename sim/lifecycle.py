@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from policies.protocol import NEVER_PS
+from policies.protocol import NEVER_PS, PS_PER_S
 from sim.agenda import CHANGE
 from sim.failures import Outage
-from sim.options import to_ps
+from sim.options import OptionError, to_ps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 OFF, STARTING, READY, DRAINING, DOWN = range(5)
 """What a replica is doing.  DOWN is under repair or maintenance; OFF costs nothing."""
+
+MOST_FAILURES = 1_000_000
+"""A run with more random failures than this would hardly end."""
 
 
 class Lifecycle:
@@ -61,7 +64,10 @@ class Lifecycle:
         self._state = [OFF] * count
         # Counts changes of state: an appointment made in an earlier one is void.
         self._turn = [0] * count
-        self._back_ps = [NEVER_PS] * count
+        # When one that drains or is down returns; for ever is off.
+        self._back_ps = [0] * count
+        self._serving, self._served_ps = 0, 0  # how many are up; their seconds less their starts
+        self._failures = 0
         random = None if scenario.failures is None else scenario.failures.random
         self._outages: list[_Outages] | None = None
         if random is not None:
@@ -86,13 +92,17 @@ class Lifecycle:
         """Return the replicas that take requests, ascending."""
         return [index for index, state in enumerate(self._state) if state == READY]
 
-    def start(self, replicas: int, now_ps: int) -> None:
-        """Start so many replicas, as far as there are any that are off."""
-        for index, state in enumerate(self._state):
-            if replicas and state == OFF:
-                replicas -= 1
-                self._accounts[index].paid_ps.append(now_ps)
-                self._begin_start(index, now_ps)
+    def served_ps(self, now_ps: int) -> int:
+        """Return how long replicas took or finished requests by now, all together [ps]."""
+        return self._served_ps + self._serving * now_ps
+
+    def start(self, replicas: int, now_ps: int) -> int:
+        """Start so many replicas, as far as there are any that are off; return how many."""
+        off = [index for index, state in enumerate(self._state) if state == OFF][:replicas]
+        for index in off:
+            self._accounts[index].paid_ps.append(now_ps)
+            self._begin_start(index, now_ps)
+        return len(off)
 
     def drain(self, replicas: int, now_ps: int) -> None:
         """Take so many replicas out of service: those that start first, then the last ones."""
@@ -120,7 +130,7 @@ class Lifecycle:
     def _note(self, outage: Outage | Maintenance) -> None:
         """Note a scripted outage."""
         act = self._fail if isinstance(outage, Outage) else self._drain_for
-        back_ps = to_ps(outage.at_s + outage.for_s)
+        back_ps = min(to_ps(outage.at_s + outage.for_s), NEVER_PS - 1)
         self._agenda.at(
             to_ps(outage.at_s),
             CHANGE,
@@ -129,9 +139,20 @@ class Lifecycle:
             background=True,
         )
 
-    def _set(self, index: int, state: int) -> None:
+    def _set(self, index: int, state: int, back_ps: int = 0) -> None:
         self._state[index] = state
+        self._back_ps[index] = back_ps
         self._turn[index] += 1
+
+    def _go_up(self, index: int, now_ps: int) -> None:
+        self._accounts[index].up_ps.append(now_ps)
+        self._serving += 1
+        self._served_ps -= now_ps
+
+    def _leave_service(self, index: int, now_ps: int) -> None:
+        self._accounts[index].up_ps.append(now_ps)
+        self._serving -= 1
+        self._served_ps += now_ps
 
     def _at(self, instant_ps: int, index: int, call: Callable[[int, int], None]) -> None:
         """Note a call about a replica that is void once its state has changed."""
@@ -156,7 +177,7 @@ class Lifecycle:
 
     def _begin_service(self, index: int, now_ps: int) -> None:
         self._set(index, READY)
-        self._accounts[index].up_ps.append(now_ps)
+        self._go_up(index, now_ps)
         if self._outages is not None:
             self._at(now_ps + self._outages[index].up_ps(), index, self._fail_at_random)
 
@@ -165,47 +186,57 @@ class Lifecycle:
 
     def _fail_at_random(self, index: int, now_ps: int) -> None:
         assert self._outages is not None
-        if self._alive(now_ps):
-            self._fail(index, now_ps, now_ps + self._outages[index].repair_ps())
+        if not self._alive(now_ps):
+            return
+        self._failures += 1
+        if self._failures > MOST_FAILURES:
+            raise OptionError(
+                f"failures: replicas failed {MOST_FAILURES:,} times by {now_ps / PS_PER_S:g} s: "
+                "expected a longer mtbf_s"
+            )
+        self._fail(index, now_ps, now_ps + self._outages[index].repair_ps())
 
     def _fail(self, index: int, now_ps: int, back_ps: int) -> None:
         """Lose what the replica holds; it starts again, or is off, after the repair."""
         state = self._state[index]
-        if state in (OFF, DOWN):
+        if state == OFF:
             return
-        if state != STARTING:
-            self._accounts[index].up_ps.append(now_ps)
-        self._go_down(index, now_ps, NEVER_PS if self._is_leaving(index) else back_ps)
+        serves = state in (READY, DRAINING)
+        if serves:
+            self._leave_service(index, now_ps)
+        self._stay_down(index, now_ps, back_ps)
         self._list_taking()
-        if state != STARTING:
+        if serves:
             lost, generated = self._stations[index].fail(now_ps)
             self._agenda.touched(index)
             self._lost(index, lost, generated, now_ps)
 
-    def _is_leaving(self, index: int) -> bool:
-        return self._state[index] == DRAINING and self._back_ps[index] == NEVER_PS
-
     def _drain_for(self, index: int, now_ps: int, back_ps: int) -> None:
-        if self._state[index] == READY:
+        state = self._state[index]
+        if state == READY:
             self._drain(index, now_ps, back_ps)
+        elif state == DRAINING:
+            self._back_ps[index] = max(back_ps, self._back_ps[index])
+        elif state != OFF:
+            self._stay_down(index, now_ps, back_ps)
 
     def _drain(self, index: int, now_ps: int, back_ps: int) -> None:
-        self._set(index, DRAINING)
-        self._back_ps[index] = back_ps
+        self._set(index, DRAINING, back_ps)
         self._list_taking()
         if self._stations[index].empty:
             self._end_drain(index, now_ps)
 
     def _end_drain(self, index: int, now_ps: int) -> None:
-        self._accounts[index].up_ps.append(now_ps)
-        self._go_down(index, now_ps, self._back_ps[index])
+        self._leave_service(index, now_ps)
+        self._stay_down(index, now_ps, self._back_ps[index])
 
-    def _go_down(self, index: int, now_ps: int, back_ps: int) -> None:
-        """Stay down until then and start again; for ever is off."""
+    def _stay_down(self, index: int, now_ps: int, back_ps: int) -> None:
+        """Be down until then, or longer where it already was to be, and start again."""
+        back_ps = max(back_ps, self._back_ps[index])
         if back_ps == NEVER_PS:
             self._switch_off(index, now_ps)
             return
-        self._set(index, DOWN)
+        self._set(index, DOWN, back_ps)
         self._at(max(back_ps, now_ps), index, self._return)
 
     def _return(self, index: int, now_ps: int) -> None:

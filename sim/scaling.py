@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from policies.protocol import PolicyError
+from policies.protocol import PS_PER_S, PolicyError
 from policies.scaling import Load
 from sim.agenda import CHANGE, WHO_BITS
 from sim.lifecycle import READY, STARTING
-from sim.options import to_ps
+from sim.options import OptionError, to_ps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 LAST = (1 << WHO_BITS) - 1
 """A look comes after the other changes of its instant."""
+
+MOST_LOOKS = 10_000_000
+"""A run with more looks than this would hardly end."""
 
 
 class Lookout:
@@ -47,14 +50,13 @@ class Lookout:
         self._lifecycle = lifecycle
         self._agenda = agenda
         self._alive = alive
-        self._accounts = [spec.account for spec in scenario.specs]
         self._interval_ps = max(1, to_ps(rules.interval_s))
         self._up_cooldown_ps = to_ps(rules.up_cooldown_s)
         self._down_cooldown_ps = to_ps(rules.down_cooldown_s)
         self._up_from_ps = self._down_from_ps = 0
         self._busy_ps = self._served_ps = 0
         self.arrived = 0
-        self._goals = self._goals_met = 0
+        self._goals = self._goals_met = self._looks = 0
         agenda.at(self._interval_ps, CHANGE, LAST, self._look, background=True)
 
     def note_end(self, request: int) -> None:
@@ -68,14 +70,20 @@ class Lookout:
         if not self._alive(now_ps):
             return
         rules, lifecycle = self._rules, self._lifecycle
+        self._looks += 1
+        if self._looks > MOST_LOOKS:
+            raise OptionError(
+                f"autoscale looked {MOST_LOOKS:,} times by {now_ps / PS_PER_S:g} s: expected a "
+                "longer interval_s"
+            )
         present = lifecycle.count(READY, STARTING)
         desired = rules.scaler.desired(self._load(now_ps))
         if isinstance(desired, bool) or not isinstance(desired, int):
             raise PolicyError(f"a scaler asked for {desired!r} replicas: expected a whole number")
         desired = min(max(desired, rules.min_replicas), rules.max_replicas)
         if desired > present and now_ps >= self._up_from_ps:
-            lifecycle.start(desired - present, now_ps)
-            self._up_from_ps = now_ps + self._up_cooldown_ps
+            if lifecycle.start(desired - present, now_ps):
+                self._up_from_ps = now_ps + self._up_cooldown_ps
         elif desired < present and now_ps >= self._down_from_ps:
             lifecycle.drain(present - desired, now_ps)
             self._down_from_ps = now_ps + self._down_cooldown_ps
@@ -83,7 +91,7 @@ class Lookout:
 
     def _load(self, now_ps: int) -> Load:
         busy_ps = sum(station.busy_ps(now_ps) for station in self._stations)
-        served_ps = sum(_total_ps(account.up_ps, now_ps) for account in self._accounts)
+        served_ps = self._lifecycle.served_ps(now_ps)
         queues = [station.waiting_and_running() for station in self._stations]
         span_ps = served_ps - self._served_ps
         load = Load(
@@ -100,13 +108,3 @@ class Lookout:
         self._busy_ps, self._served_ps = busy_ps, served_ps
         self.arrived = self._goals = self._goals_met = 0
         return load
-
-
-def _total_ps(periods: object, now_ps: int) -> int:
-    """Return the length of periods given as start, end, start, ...; the last may be open."""
-    total = 0
-    sign = -1
-    for instant_ps in periods:  # type: ignore[attr-defined]
-        total += sign * instant_ps
-        sign = -sign
-    return total + now_ps if sign > 0 else total

@@ -12,8 +12,11 @@ from calibrate.capacity import with_utilization
 from policies.catalog import make_policy
 from policies.routers import make_router
 from policies.routing import Fleet
+from sim.autoscale import Autoscale
+from sim.clients import Clients
 from sim.cluster import run_cluster
 from sim.costs import StepCosts
+from sim.failures import Failures
 from sim.fleet import Replica, fleet_of
 from sim.goals import goals_of
 from sim.habits import habits_of
@@ -32,6 +35,7 @@ from sim.result import Result
 from sim.scenario import Scenario
 from sim.spec import ReplicaSpec
 from sim.stepwise import run_stepwise
+from sim.tenants import Tenants
 from sim.warn import warnings_of
 from traces.request import Trace
 
@@ -41,6 +45,17 @@ if TYPE_CHECKING:
     from calibrate.profile import Profile
     from policies.protocol import Policy
     from sim.options import Discipline
+
+_KINDS: dict[str, tuple[type[Any], str]] = {
+    "failures": (Failures, "sim.failures.parse_failures(text)"),
+    "clients": (Clients, "sim.clients.Clients"),
+    "autoscale": (Autoscale, "sim.autoscale.Autoscale"),
+    "tenants": (Tenants, "sim.tenants.Tenants"),
+}
+"""Options that are objects of their own, and where to get one."""
+
+MOST_REPLICAS = 32_767
+"""The ledger keeps a replica's index in two bytes."""
 
 POLICY_STREAM, ROUTER_STREAM, JITTER_STREAM, OUTAGE_STREAM, CLIENT_STREAM = range(5)
 
@@ -94,7 +109,8 @@ def simulate(
     seed = whole_number("seed", seed, 0)
     chosen = make_policy(policy)
     arrival_ps, sla_ps = instants(trace)
-    if options.warmup_s > trace.arrival_s[-1]:
+    closed = options.clients is not None and options.clients.users is not None
+    if options.warmup_s > trace.arrival_s[-1] and not closed:
         raise OptionError(
             f"warmup_s={options.warmup_s:g} is after the last arrival, at "
             f"{trace.arrival_s[-1]:g} s: nothing would be measured"
@@ -112,6 +128,10 @@ def simulate(
     initial = sum(kind.count for kind in kinds)
     if options.autoscale is not None:
         kinds = _grown(kinds, options.autoscale.max_replicas)
+    if sum(kind.count for kind in kinds) > MOST_REPLICAS:
+        raise OptionError(
+            f"{sum(kind.count for kind in kinds)} replicas: expected at most {MOST_REPLICAS:,}"
+        )
     ledger = Ledger(len(trace))
     specs = _specs(trace, kinds, chosen, options, ledger, seed)
     profiles = [kind.profile for kind in kinds for _ in range(kind.count)]
@@ -253,6 +273,10 @@ def _options(run_options: dict[str, Any]) -> RunOptions:
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
             raise OptionError(f"unknown run option {name!r}: {hint}")
+    for name, (kind, where) in _KINDS.items():
+        given = run_options.get(name)
+        if given is not None and not isinstance(given, kind):
+            raise OptionError(f"{name}={given!r}: expected a {kind.__name__}, see {where}")
     return RunOptions(**run_options)
 
 
@@ -262,8 +286,8 @@ def _check_scenario(scenario: Scenario, trace: Trace, options: RunOptions) -> No
     for outage in () if scenario.failures is None else scenario.failures.scripted:
         if outage.replica >= count:
             raise OptionError(
-                f"failures name replica {outage.replica}: expected 0 to {count - 1}, as there are "
-                f"{count} replicas"
+                f"failures name replica {outage.replica}: expected "
+                f"{f'0 to {count - 1}' if count > 1 else '0'}, as the cluster has {count}"
             )
     for tenant in scenario.tenant_caps:
         if tenant not in trace.tenants:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from math import floor
 
 from sim.options import OptionError, whole_number
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+EXACT = 1e-9
+"""What rounding may take from a share: three of 0.1 share 30 requests as three tens."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,11 @@ class Tenants:
     max_requests: int
 
     def __post_init__(self) -> None:
-        whole_number("max_requests", self.max_requests, 1)
+        object.__setattr__(self, "max_requests", whole_number("max_requests", self.max_requests, 1))
+        if not isinstance(self.shares, Mapping):
+            raise OptionError(
+                f"tenant shares {self.shares!r}: expected a mapping such as {{'a': 3, 'b': 1}}"
+            )
         if not self.shares or any(
             isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1e9
             for share in self.shares.values()
@@ -39,7 +44,7 @@ class Tenants:
         """Return the most requests each named tenant may have in the cluster, at least one."""
         total = sum(self.shares.values())
         return {
-            name: max(1, int(self.max_requests * share / total))
+            name: max(1, floor(self.max_requests * share / total + EXACT))
             for name, share in self.shares.items()
         }
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from worlds import World
 
     from policies.protocol import Decider, View
+    from traces.columns import HashIds
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Case:
     world: World | None = None
     tenants: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
+    content: HashIds | None = None
 
     @property
     def pending(self) -> list[Pending]:
@@ -140,6 +142,7 @@ class Outcome:
     wasted: int = 0
     up: list[list[int]] = field(default_factory=list)
     paid: list[list[int]] = field(default_factory=list)
+    hits: list[tuple[int, int]] = field(default_factory=list)
     views: list[list[tuple]] = field(default_factory=list)
 
 
@@ -179,6 +182,7 @@ def run(case: Case, runner: Callable[..., None]) -> Outcome:
                 account=ReplicaLedger(),
                 restart=lives.__next__,
                 jitter=jitter,
+                prefix=case.content,
             )
         )
     fleet = Fleet([None] * len(specs))
@@ -224,6 +228,7 @@ def outcome(ledger: Ledger, accounts: Sequence[ReplicaLedger]) -> Outcome:
         wasted=ledger.wasted_tokens,
         up=[list(account.up_ps) for account in accounts],
         paid=[list(account.paid_ps) for account in accounts],
+        hits=[(account.prefix_query_tokens, account.prefix_hit_tokens) for account in accounts],
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from cases import run
+from engine_cases import random_content
 from hypothesis import strategies as st
 from strategies import random_case
 
@@ -95,6 +96,8 @@ def random_world(dice: Random) -> Case:
     case = replace(case, sessions=tuple(dice.choice(["", "s", "t"]) for _ in case.requests))
     if dice.randint(0, 1):
         case = replace(case, replicas=case.replicas * dice.choice([2, 3]))
+    if dice.randint(0, 2) == 0:
+        case = _cached(dice, case)
     instants = _instants(case)
     count = len(case.replicas)
 
@@ -116,6 +119,9 @@ def random_world(dice: Random) -> Case:
         ]
         if dice.randint(0, 1):
             outages.append(RandomOutages(lasting() * PS, span() * PS))
+        if dice.randint(0, 3) == 0:
+            at_s, for_s = soon() * PS, span() * PS
+            outages += [Outage(at_s, i, for_s) for i in range(count)]
         failures = Failures(outages, dice.choice(["lost", "retry", "failover"]))
     autoscale, ready = None, None
     if dice.randint(0, 2) == 0:
@@ -146,7 +152,7 @@ def random_world(dice: Random) -> Case:
 
 def _random_habits(dice: Random, case: Case, span) -> Habits:
     n = len(case.requests)
-    users = dice.choice([None, None, dice.randint(1, n)])
+    users = dice.choice([None, None, dice.randint(1, n + 2)])
     parents = None
     if users is None and dice.randint(0, 1):
         parents = tuple(dice.randint(-1, i - 1) for i in range(n))
@@ -162,6 +168,20 @@ def _random_habits(dice: Random, case: Case, span) -> Habits:
         users=users,
         think_ps=tuple(span() for _ in range(n + (users or 0))),
         parents=parents,
+    )
+
+
+def _cached(dice: Random, case: Case) -> Case:
+    """Return the case with prefix caches; the cluster then has one size of blocks."""
+    size = case.replicas[0].block_size
+    lengths = [(prompt, output) for _, prompt, output, _ in case.requests]
+    return replace(
+        case,
+        replicas=tuple(
+            replace(limits, block_size=size, blocks=-(-limits.blocks * limits.block_size // size))
+            for limits in case.replicas
+        ),
+        content=random_content(dice, lengths, size),
     )
 
 
