@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 CLUSTER = "Cluster: routing, failures, scaling"
 CLIENTS = "Clients: patience, retries, closed loop, tenants"
 
+SCALING = (
+    *("autoscale", "max_replicas", "min_replicas", "scale_interval_s"),
+    *("up_cooldown_s", "down_cooldown_s"),
+)
+"""The fields about autoscaling."""
+
 
 def _number(panel: str, text: str, default: str | None = None) -> Any:
     return typer.Option(
@@ -209,9 +215,9 @@ class ClusterFlags:
         return parse_failures(self.failures, cast("OnFailure", self.on_failure or "retry"))
 
     def _autoscale(self) -> "Autoscale | None":
-        names = ("min_replicas", "max_replicas", "scale_interval_s", "up_cooldown_s")
+        names = SCALING[1:]
         if self.autoscale is None:
-            self._refuse("autoscale", *names, "down_cooldown_s")
+            self._refuse("autoscale", *names)
             return None
         if self.max_replicas is None:
             raise OptionError(
@@ -220,7 +226,7 @@ class ClusterFlags:
         from policies.scalers import make_scaler
         from sim.autoscale import Autoscale
 
-        given = self._given(*names, "down_cooldown_s")
+        given = self._given(*names)
         if "scale_interval_s" in given:
             given["interval_s"] = given.pop("scale_interval_s")
         return Autoscale(make_scaler(self.autoscale), **given)

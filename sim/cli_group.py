@@ -1,17 +1,19 @@
 """Options that commands share as a whole: a dataclass of flags in place of a list of parameters."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import MISSING, fields
 from functools import wraps
 from typing import Any, get_type_hints
 
 
-def flags_of(name: str, group: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def flags_of(
+    name: str, group: type[Any], *, without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that spreads a command's parameter `name` into the fields of `group`.
 
-    The command line reads a signature: the decorated command has one option for each field, with
-    the field's annotation and default, and is called with one `group` of them all.
+    The command line reads a signature: the decorated command has one option for each field that is
+    not in `without`, with the field's annotation and default, and is called with one `group`.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -24,6 +26,7 @@ def flags_of(name: str, group: type[Any]) -> Callable[[Callable[..., None]], Cal
                 annotation=hints[field.name],
             )
             for field in fields(group)
+            if field.name not in without
         ]
         own = inspect.signature(command, eval_str=True)
         kept = [

@@ -7,7 +7,9 @@ import typer
 
 from sim import cli_options as given
 from sim import console
+from sim.cli_cluster import SCALING, ClusterFlags, described
 from sim.cli_figure import NoFigure, figure_file, write_figure
+from sim.cli_group import flags_of
 from sim.options import OptionError, RunOptions
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ SEEDS_OF_TRACE, SEEDS_OF_WORKLOAD = 5, 30
 NOT_REACHED = 1
 
 
+@flags_of("cluster", ClusterFlags, without=(*SCALING, "users"))
 def plan(
     trace: given.TraceFile = None,
     workload: given.Workload = None,
@@ -43,6 +46,7 @@ def plan(
     ] = None,
     arrivals: given.Arrivals = None,
     sla: given.Sla = None,
+    rate_scale: given.RateScale = None,
     skip_bad: given.SkipBad = False,
     target: Annotated[
         str | None,
@@ -119,14 +123,6 @@ def plan(
             rich_help_panel=PLANNING,
         ),
     ] = None,
-    router: Annotated[
-        str,
-        typer.Option(
-            help="Which replica a request goes to: round-robin, least-requests, ...; mixes of "
-            "kinds want one that looks at the load.",
-            rich_help_panel=given.SERVING,
-        ),
-    ] = "round-robin",
     discipline: given.DisciplineName = None,
     max_num_seqs: given.MaxNumSeqs = None,
     max_num_batched_tokens: given.MaxNumBatchedTokens = RunOptions.max_num_batched_tokens,
@@ -168,6 +164,8 @@ def plan(
     ] = None,
     no_figure: NoFigure = False,
     json: given.Json = False,
+    *,
+    cluster: ClusterFlags,
 ) -> None:
     """Find how many replicas keep a target, what they cost, and how sure that is.
 
@@ -205,8 +203,9 @@ roofline-l4-qwen2.5-coder-7b --price 4,0.7 --router least-requests
         until_s=until_s,
         warmup_s=warmup_s,
         jitter_cv=jitter_cv,
-        router=router,
+        **cluster.options(),
     )
+    _refuse_what_is_planned(options)
     wanted = _target(target, target_percentile, goodput)
     kinds = _kinds(profile, price, options)
     with console.stdout_for_json(json), console.progress("reading"):
@@ -222,6 +221,7 @@ roofline-l4-qwen2.5-coder-7b --price 4,0.7 --router least-requests
             skip_bad=skip_bad,
             profile=kinds[0].profile,
             options=options,
+            rate_scale=rate_scale,
         )
         rate_rps = _rate_rps(source)
         kinds, problems = _usable(kinds, source, wanted, options, allow_refused=allow_refused)
@@ -249,15 +249,13 @@ roofline-l4-qwen2.5-coder-7b --price 4,0.7 --router least-requests
 
         write_figure(plot_plan(found, rate_rps, title=source.title), picture)
     if json:
-        from dataclasses import asdict
-
         configuration = {
             **source.describe(),
             "sla": sla,
             "profiles": [kind.profile.name for kind in kinds],
             "prices_per_h": [kind.price_per_h for kind in kinds],
             "left_out": problems,
-            **asdict(options),
+            **described(options),
         }
         report = document(found, rate_rps, warnings)
         console.show_json({"configuration": configuration, **report, "figure": picture})
@@ -294,33 +292,31 @@ def _target(text: str | None, percentile: float | None, goodput: list[str] | Non
     return Target(conditions)
 
 
+def _refuse_what_is_planned(options: RunOptions) -> None:
+    """Refuse options that name what a plan is to find."""
+    for outage in () if options.failures is None else options.failures.scripted:
+        if outage.replica:
+            raise OptionError(
+                f"--failures name replica {outage.replica}, but a plan looks at clusters of one "
+                "replica too: expected replica 0, or random failures"
+            )
+
+
 def _kinds(profiles: str, prices: str | None, options: RunOptions) -> "list[Replica]":
+    """Return the kinds of replica that may be bought, one of each."""
     from sim import cli_inputs
-    from sim.fleet import Replica
+    from sim.fleet import parse_fleet
 
-    names = [name.strip() for name in profiles.split(",")]
-    if not all(names):
-        raise OptionError(f"--profile {profiles!r}: expected names separated by single commas")
-    for name in names:
-        if names.count(name) > 1:
-            raise OptionError(f"--profile names {name} twice: expected each once")
-    words: list[str | None] = [None] * len(names) if prices is None else [*prices.split(",")]
-    if len(words) != len(names):
-        raise OptionError(
-            f"--price {prices} has {len(words)} prices for {len(names)} profiles: expected one for "
-            "each"
-        )
-    return [
-        Replica(cli_inputs.profile_of(name, options), 1, None if word is None else _price(word))
-        for name, word in zip(names, words, strict=True)
-    ]
-
-
-def _price(word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        raise OptionError(f"--price {word.strip()!r}: expected a number, such as 2.5") from None
+    names = [kind.name for kind in parse_fleet(profiles)]
+    for kind in parse_fleet(profiles):
+        if kind.count is not None:
+            raise OptionError(
+                f"--profile {profiles!r} says how many {kind.name}, which a plan is to find: leave "
+                "the count out"
+            )
+        if names.count(kind.name) > 1:
+            raise OptionError(f"--profile names {kind.name} twice: expected each once")
+    return list(cli_inputs.fleet_of(profiles, None, prices, options))
 
 
 def _rate_rps(source: "Source") -> float:

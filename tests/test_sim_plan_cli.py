@@ -159,7 +159,7 @@ def test_a_trace_of_one_instant_has_no_rate(capsys):
         (["--price", "1,2"], "2 prices for 1 profiles"),
         (["--price", "cheap"], "--price 'cheap'"),
         (["--price", "-1"], "price_per_h=-1.0"),
-        (["--profile", "a,,b"], "single commas"),
+        (["--profile", "a,,b"], "expected NAME"),
         (["--profile", "paper-qwen2.5-coder-3b,paper-qwen2.5-coder-3b"], "twice"),
         (["--profile", "nobody"], "there is no profile 'nobody'"),
         (["--policies", "sabre"], "did you mean 'saber'"),
