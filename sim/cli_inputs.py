@@ -131,7 +131,7 @@ def _seconds_or_expression(text: str) -> float | str:
 def profile_of(name: str, options: RunOptions) -> Profile:
     """Return the profile, with the KV capacity of this run where that is given."""
     from calibrate.library import load_profile
-    from sim.simulation import with_kv_capacity
+    from sim.setup import with_kv_capacity
 
     return with_kv_capacity(load_profile(name), options)
 

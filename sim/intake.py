@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING
 
@@ -62,32 +63,68 @@ def pending(
     )
 
 
-def mean_context_tokens(trace: Trace) -> float:
-    """Return the mean context of a sequence over the decode steps of a trace.
+@dataclass
+class MeanContext:
+    """The mean context of a sequence over the decode steps of a trace, from its parts.
 
-    A step with g tokens generated before it has a context of prompt + g tokens.
+    A step with g tokens generated before it has a context of prompt + g tokens.  The sums are whole
+    numbers, so that it does not matter how the trace is cut.
     """
-    steps = trace.output_tokens - 1
-    total = int(steps.sum())
-    if not total:
-        return float(trace.prompt_tokens.mean())
-    context = trace.prompt_tokens + trace.output_tokens / 2
-    return float((steps * context).sum() / total)
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    steps: int = 0
+    twice_context: int = 0
+
+    def add(self, trace: Trace) -> None:
+        """Take in a part of the trace."""
+        steps = trace.output_tokens - 1
+        self.requests += len(trace)
+        self.prompt_tokens += _dot(trace.prompt_tokens, np.ones_like(steps))
+        self.steps += _dot(steps, np.ones_like(steps))
+        self.twice_context += _dot(steps, 2 * trace.prompt_tokens + trace.output_tokens)
+
+    @property
+    def tokens(self) -> float:
+        """The mean over the steps; without any, that of the prompts."""
+        if not self.steps:
+            return self.prompt_tokens / self.requests
+        return self.twice_context / (2 * self.steps)
 
 
-def refusals_of(trace: Trace, limits: EngineLimits, max_model_len: int | None) -> dict[int, str]:
-    """Return the requests that an engine can never serve, each with the reason."""
+def mean_context_tokens(trace: Trace) -> float:
+    """Return the mean context of a sequence over the decode steps of a trace."""
+    mean = MeanContext()
+    mean.add(trace)
+    return mean.tokens
+
+
+def _dot(a: NDArray[np.int64], b: NDArray[np.int64]) -> int:
+    """Return the sum of products, whatever its size."""
+    if int(a.max(initial=0)) * int(b.max(initial=0)) * len(a) < NEVER_PS:
+        return int(a @ b)
+    return sum(x * y for x, y in zip(a.tolist(), b.tolist(), strict=True))
+
+
+def refusals_of(
+    trace: Trace, limits: EngineLimits, max_model_len: int | None, first_id: int = 0
+) -> dict[int, str]:
+    """Return the requests that an engine can never serve, each with the reason.
+
+    `first_id` is the id of the first request of the trace.
+    """
     size = limits.block_size
     peak = -(-(trace.prompt_tokens + trace.output_tokens - 1) // size)
     available = limits.blocks - limits.watermark
     reasons = {
-        int(i): f"needs {peak[i]} KV blocks of {size} tokens, the cache has {available} to give"
+        first_id + int(i): f"needs {peak[i]} KV blocks of {size} tokens, "
+        f"the cache has {available} to give"
         for i in np.flatnonzero(peak > available)
     }
     if max_model_len is not None:
         length = trace.prompt_tokens + trace.output_tokens
         for i in np.flatnonzero(length > max_model_len):
-            reasons[int(i)] = f"has {length[i]} tokens, max_model_len is {max_model_len}"
+            reasons[first_id + int(i)] = f"has {length[i]} tokens, max_model_len is {max_model_len}"
     return reasons
 
 

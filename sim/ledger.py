@@ -6,6 +6,15 @@ Engines and replicas write here and read nothing back; `sim.result` turns it int
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
+from itertools import repeat
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Lookup: TypeAlias = Sequence[int] | Mapping[int, int]
+    """Whole numbers by request id."""
 
 STATUSES = ("unfinished", "finished", "refused", "failed", "timed_out", "cancelled")
 """Names of the status codes; a request is unfinished until something else happens to it."""
@@ -67,6 +76,52 @@ class Ledger:
         self.moved_ps: dict[int, int] = {}
         self.wasted_tokens = 0
         self.reason: dict[int, str] = {}
+
+
+class OpenLedger:
+    """A book for requests that come and go: rows are taken out once they are complete.
+
+    The columns are dictionaries and hold only what was written.
+    """
+
+    __slots__ = Ledger.__slots__
+
+    def __init__(self) -> None:
+        self.admitted_ps: dict[int, int] = {}
+        self.first_token_ps: dict[int, int] = {}
+        self.finished_ps: dict[int, int] = {}
+        self.status: dict[int, int] = {}
+        self.demoted: dict[int, int] = {}
+        self.replica: dict[int, int] = {}
+        self.attempts: defaultdict[int, int] = defaultdict(int)
+        self.preemptions: defaultdict[int, int] = defaultdict(int)
+        self.moved_ps: dict[int, int] = {}
+        self.wasted_tokens = 0
+        self.reason: dict[int, str] = {}
+
+    def take(self, requests: Sequence[int]) -> Ledger:
+        """Take the rows of `requests` out; return them as columns, in that order."""
+        taken = Ledger(0)
+
+        def of(column: dict[int, int], missing: int) -> map[int]:
+            return map(column.pop, requests, repeat(missing))
+
+        taken.admitted_ps.extend(of(self.admitted_ps, UNSET))
+        taken.first_token_ps.extend(of(self.first_token_ps, UNSET))
+        taken.finished_ps.extend(of(self.finished_ps, UNSET))
+        taken.status.extend(of(self.status, UNFINISHED))
+        taken.demoted.extend(of(self.demoted, 0))
+        taken.replica.extend(of(self.replica, -1))
+        taken.attempts.extend(of(self.attempts, 0))
+        taken.preemptions.extend(of(self.preemptions, 0))
+        if self.reason:
+            rows = enumerate(requests)
+            taken.reason = {i: self.reason.pop(r) for i, r in rows if r in self.reason}
+        return taken
+
+
+Book: TypeAlias = Ledger | OpenLedger
+"""Where a run writes its account of the requests."""
 
 
 class ReplicaLedger:

@@ -15,8 +15,7 @@ from sim.options import OptionError
 from traces.prefix import prefix_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from sim.ledger import Lookup
     from traces.columns import HashIds
     from traces.request import Trace
 
@@ -59,7 +58,7 @@ class PrefixCache:
         "unit",
     )
 
-    def __init__(self, content: HashIds, block_size: int, prompt_tokens: Sequence[int]) -> None:
+    def __init__(self, content: HashIds, block_size: int, prompt_tokens: Lookup) -> None:
         self._content = content
         self._block_tokens = content.block_tokens
         self._prompt_tokens = prompt_tokens

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
     from policies.protocol import Decider, Pending
     from sim.costs import StepCosts
-    from sim.ledger import Ledger, ReplicaLedger
+    from sim.ledger import Book, Lookup, ReplicaLedger
     from sim.options import EngineLimits
     from traces.columns import HashIds
 
@@ -33,11 +33,11 @@ class ReplicaSpec:
         What the engine may hold.
     decider : Decider
         The policy at work in front of this replica.
-    prompt_tokens, output_tokens : sequence of int
+    prompt_tokens, output_tokens : Lookup
         Lengths by request id.
     refusals : mapping of int to str
         Requests this replica can never serve, with the reason.
-    ledger : Ledger
+    ledger : Book
         The run's account by request.
     account : ReplicaLedger
         This replica's account.
@@ -53,10 +53,10 @@ class ReplicaSpec:
     costs: StepCosts
     limits: EngineLimits
     decider: Decider
-    prompt_tokens: Sequence[int]
-    output_tokens: Sequence[int]
+    prompt_tokens: Lookup
+    output_tokens: Lookup
     refusals: Mapping[int, str]
-    ledger: Ledger
+    ledger: Book
     account: ReplicaLedger
     restart: Callable[[], Decider]
     jitter: Callable[[], float] | None = None
