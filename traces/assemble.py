@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from traces.chains import chained, rows_of
 from traces.checks import refuse_names
 from traces.columns import RULES, BoolColumn, FloatColumn, HashIds, offsets_of
 from traces.decode import LabelCoder, Values, instants, numbers, offsets, ragged, value_at
@@ -15,6 +16,7 @@ from traces.errors import TraceError, brief
 from traces.request import Trace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from traces.columns import IntColumn
@@ -34,29 +36,99 @@ class Assembly:
         self.coders = {kind: LabelCoder() for kind, f in layout.labels.items() if self._has(f)}
         # What arrivals are counted from until all are known, in the unit of the file.
         self.origin: int | None = None
+        # The first arrival [s after the origin]: time 0 of the trace, unless it stays as written.
+        self.first_s: float | None = None
         self.rows_met = 0
-        self.without_response = self.bad = self.with_images = 0
+        self.without_response = self.bad = self.with_images = self.late = self.orphans = 0
         self.first_bad = ""
 
     def trace(self, arrivals: Callable[[int], FloatColumn] | None) -> Trace:
         """Return the trace of all rows; `arrivals(n)` makes arrival times where a file has none."""
-        for batch in self.table.read([f for f in self.layout.knows if self._has(f)]):
+        for batch in self._batches():
             self._add(batch)
-        columns = {name: np.concatenate(parts) for name, parts in self.parts.items()}
+        columns = self._collected()
         n = len(columns.get("output_tokens", ()))
-        warnings = self._drops()
         if not n:
-            raise TraceError(f"{self.path}: holds no requests{''.join(f'; {w}' for w in warnings)}")
+            raise self._empty()
         if arrivals is not None:
             columns["arrival_s"] = arrivals(n)
-        elif not self.layout.exact:
-            columns["arrival_s"] -= columns["arrival_s"].min()
+        else:
+            self._count_from_first(columns)
+        trace = self._in_order(columns)
+        return trace.replace(warnings=self._warnings(n))
+
+    def traces(self) -> Iterator[Trace]:
+        """Yield the rows of each batch as a trace, in order of arrival; the last has the warnings.
+
+        Nothing of a batch is kept: labels are coded anew, and arrivals that lie before the batch
+        before are an error.
+        """
+        held: Trace | None = None
+        n = 0
+        for batch in self._batches():
+            self._add(batch)
+            columns = self._collected()
+            if not len(columns.get("output_tokens", ())):
+                continue
+            self._count_from_first(columns)
+            part = self._in_order(columns)
+            n += len(part)
+            if held is not None:
+                self._refuse_earlier(part, held, batch)
+                yield held
+            held = part
+        if held is None:
+            raise self._empty()
+        yield held.replace(warnings=self._warnings(n))
+
+    def _batches(self) -> Iterable[Batch]:
+        return self.table.read([f for f in self.layout.knows if self._has(f)])
+
+    def _collected(self) -> dict[str, Any]:
+        """Return what was collected, as whole columns, and begin anew."""
+        columns: dict[str, Any] = {n: np.concatenate(parts) for n, parts in self.parts.items()}
+        self.parts.clear()
+        for kind, coder in self.coders.items():
+            refuse_names(f"{self.path}: {self.layout.labels[kind]}", coder.names)
+            columns[f"{kind}s"] = coder.names
+            self.coders[kind] = LabelCoder()
+        return columns
+
+    def _count_from_first(self, columns: dict[str, Any]) -> None:
+        if self.layout.exact:
+            return
+        if self.first_s is None:
+            self.first_s = columns["arrival_s"].min()
+        columns["arrival_s"] -= self.first_s
+
+    def _refuse_earlier(self, part: Trace, before: Trace, batch: Batch) -> None:
+        if part.arrival_s[0] < before.arrival_s[-1]:
+            raise TraceError(
+                f"{self.path}: a request between {self.table.where(int(batch.rows[0]))} and "
+                f"{self.table.where(int(batch.rows[-1]))} arrives "
+                f"{before.arrival_s[-1] - part.arrival_s[0]:g} s before one ahead of it; expected "
+                "rows in order of arrival to read batch by batch: saber trace convert writes the "
+                "file sorted"
+            )
+
+    def _empty(self) -> TraceError:
+        return TraceError(
+            f"{self.path}: holds no requests{''.join(f'; {w}' for w in self._drops())}"
+        )
+
+    def _warnings(self, n: int) -> tuple[str, ...]:
+        """Return what a reader of results should be told of the `n` requests read."""
+        warnings = self._drops()
         if self.with_images:
             warnings.append(
                 f"requests with images: {self.with_images}; images are not modelled, "
                 "their tokens are taken as they stand"
             )
-        return self._in_order(columns, warnings)
+        if self.late:
+            warnings.append(f"rows out of order, now sorted by arrival: {self.late} of {n}")
+        if self.orphans:
+            warnings.append(f"requests whose parent is not among those before them: {self.orphans}")
+        return tuple(warnings)
 
     def _has(self, field: str) -> bool:
         return field in self.table.fields
@@ -184,14 +256,11 @@ class Assembly:
         first, self.rows_met = self.rows_met, self.rows_met + len(met)
         return first + np.searchsorted(met, batch.rows)
 
-    def _in_order(self, columns: dict[str, Any], warnings: list[str]) -> Trace:
+    def _in_order(self, columns: dict[str, Any]) -> Trace:
         layout = self.layout
-        for kind, coder in self.coders.items():
-            refuse_names(f"{self.path}: {layout.labels[kind]}", coder.names)
-            columns[f"{kind}s"] = coder.names
         own_id, parent_id = columns.pop("own_id", None), columns.pop("parent_id", None)
         if parent_id is not None:
-            columns["parent"] = _rows_of(own_id, parent_id)
+            columns["parent"] = rows_of(own_id, parent_id)
         lengths, sizes = columns.pop("block_lengths", None), columns.pop("block_tokens", None)
         if lengths is not None:
             size = layout.block_tokens if sizes is None else sizes[0]
@@ -200,18 +269,17 @@ class Assembly:
             columns["hash_ids"] = HashIds(offsets_of(lengths), columns.pop("block_ids"), int(size))
         arrival = columns["arrival_s"]
         late = int((arrival < np.maximum.accumulate(arrival)).sum())
+        self.late += late
         order = np.argsort(arrival, kind="stable")
         trace = Trace.trusted(**columns)
         if late:
-            warnings.append(f"rows out of order, now sorted by arrival: {late} of {len(trace)}")
             trace = trace.take(order)
         if parent_id is not None:
-            trace, orphans = _chained(trace, own_id[order], parent_id[order], layout)
-            if orphans:
-                warnings.append(f"requests whose parent is not among those before them: {orphans}")
+            trace, orphans = chained(trace, own_id[order], parent_id[order], layout)
+            self.orphans += orphans
         stated = "as written" if layout.exact else "seconds from the first"
         meta = {"source": str(self.path), "format": layout.name, "arrivals": stated}
-        return trace.replace(meta=meta, warnings=tuple(warnings))
+        return trace.replace(meta=meta)
 
 
 def _says(values: dict[str, Values], field: str, expected: str) -> Callable[[int], str]:
@@ -222,37 +290,3 @@ def _says(values: dict[str, Values], field: str, expected: str) -> Callable[[int
         return f"{field} is {brief(value)}; expected {expected}"
 
     return describe
-
-
-def _rows_of(own_id: IntColumn, parent_id: IntColumn) -> IntColumn:
-    """Return the row whose own id is each parent id, -1 where there is none."""
-    order = np.argsort(own_id, kind="stable")
-    place = np.searchsorted(own_id, parent_id, sorter=order)
-    candidate = order[np.minimum(place, len(order) - 1)]
-    rows: IntColumn = np.where(own_id[candidate] == parent_id, candidate, -1)
-    return rows
-
-
-def _chained(
-    trace: Trace, own_id: IntColumn, parent_id: IntColumn, layout: Layout
-) -> tuple[Trace, int]:
-    """Return the trace with parents that lie before their children, and how many did not.
-
-    Where rows have ids of their own, the first turn of a chain names its session.
-    """
-    row = np.arange(len(trace))
-    parent = np.where(trace.parent < row, trace.parent, -1)
-    orphans = int(((parent < 0) & (parent_id >= 0)).sum())
-    trace = trace.replace(parent=parent)
-    if layout.chain is None or layout.chain[0] is None:
-        return trace, orphans
-    root = np.where(parent < 0, row, parent)
-    while not np.array_equal(further := root[root], root):
-        root = further
-    # A chain that began before the file is known by the turn it follows.
-    name = np.where(parent_id[root] >= 0, parent_id[root], own_id[root])
-    _, first, code = np.unique(name, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int32)
-    rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
-    sessions = tuple(str(int(i)) for i in name[np.sort(first)])
-    return trace.replace(session_code=rank[code], sessions=sessions), orphans

@@ -69,7 +69,7 @@ def load(
     with one_line_errors(path):
         container = open_container(path)
         try:
-            table, layout, estimated = _recognised(container, format, chars_per_token)
+            table, layout, estimated = recognised(container, format, chars_per_token)
         except TraceError as e:
             raise TraceError(f"{path}: {e}") from e
         if chars_per_token is not None and not estimated:
@@ -87,9 +87,16 @@ def load(
     return trace.replace(meta=meta, warnings=tuple(warnings))
 
 
-def _recognised(
+def recognised(
     container: Table | Document, name: str | None, chars_per_token: float | None
 ) -> tuple[Table, Layout, bool]:
+    """Return the rows of a file, their layout, and whether lengths are estimated from texts.
+
+    Raises
+    ------
+    TraceError
+        It is no format that is known, or not the one called `name`; without the path.
+    """
     if isinstance(container, Document):
         result = lengths_of_result(container) if name in (None, VLLM) else None
         if result is not None:
