@@ -118,12 +118,12 @@ def _cell(position: int, written: Setting, inputs: Inputs, checked: set[str]) ->
         "requests": about,
         "fleet": fleet,
         "policy": setting["policy"],
+        # Those that are set: an option that comes to be later changes no key.
         "options": {
             name: _plain(value)
             for name, value in vars(options).items()
-            if value != getattr(defaults, name) and name != "router"
-        }
-        | ({"router": setting["router"]} if "router" in setting else {}),
+            if _plain(value) != _plain(getattr(defaults, name))
+        },
         "seed": setting["seed"],
         "code": {text: code for text in _calls(setting) if (code := _code(text))},
     }

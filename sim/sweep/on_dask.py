@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,18 +22,30 @@ if TYPE_CHECKING:
 CONNECT_S = 15.0
 """How long to wait for a cluster, and for its first worker."""
 
+RESTART_S = 120.0
+"""How long to wait for a worker when all have died."""
+
 
 class _Inputs(WorkerPlugin):  # type: ignore[misc]  # the library has no types here
     """Traces and profiles, brought to every worker once, also to those that join later."""
 
-    def __init__(self, pickled: Mapping[str, bytes]) -> None:
+    def __init__(self, pickled: Mapping[str, bytes], *, ours: bool) -> None:
         self._pickled = dict(pickled)
         self._objects: dict[str, Any] = {}
+        self._ours = ours
+
+    def setup(self, worker: Any) -> None:
+        if self._ours:  # joblib leaves a client in each, which complains at the very end
+            sys.unraisablehook = _say_nothing
 
     def get(self, digest: str) -> Any:
         if digest not in self._objects:
             self._objects[digest] = pickle.loads(self._pickled[digest])
         return self._objects[digest]
+
+
+def _say_nothing(unraisable: Any) -> None:
+    return
 
 
 @dataclass(frozen=True)
@@ -109,12 +122,17 @@ def dask_pool(jobs: int, address: str | None, objects: Mapping[str, Any]) -> Ite
                 f"({' '.join(str(error).split()) or type(error).__name__})"
             ) from None
         name = f"saber-{uuid4().hex}"
-        client.register_plugin(_Inputs({d: pickle.dumps(o) for d, o in objects.items()}), name)
+        pickled = {digest: pickle.dumps(value) for digest, value in objects.items()}
+        client.register_plugin(_Inputs(pickled, ours=address is None), name)
         stack.callback(_forget, client, name)
         yield Pool(
             max(1, sum(client.ncores().values())),
             _FromPlugin(name),
-            lambda batches: in_parallel(batches, n_jobs=-1, backend=_Backend(client=client)),
+            lambda batches: in_parallel(
+                batches,
+                n_jobs=-1,
+                backend=_Backend(client=client, wait_for_workers_timeout=RESTART_S),
+            ),
         )
 
 

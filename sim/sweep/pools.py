@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sim.sweep.work import Batch, Outcome, Supply
 
 BACKENDS = ("loky", "dask", "ray")
+IDLE_S = 30
+"""Workers without work end after so long: those of a process that was killed, too."""
+
 WAVE = 16
 """Batches a worker gets at a time where joblib has no results before all are there."""
 
@@ -188,5 +191,7 @@ def _loky_pool(jobs: int, objects: Mapping[str, Any]) -> Iterator[Pool]:
         yield Pool(
             workers,
             InFolder(folder),
-            lambda batches: in_parallel(batches, n_jobs=workers, backend="loky"),
+            lambda batches: in_parallel(
+                batches, n_jobs=workers, backend="loky", idle_worker_timeout=IDLE_S
+            ),
         )

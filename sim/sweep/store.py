@@ -100,9 +100,13 @@ class Store:
         """
         self.flush()
         wanted = set(keys)
-        outside = sorted(self.done - wanted)
-        if outside:
-            write_rows(self.folder / OUTSIDE, outside, self.rows, metadata)
+        outside = self.done - wanted
+        path = self.folder / OUTSIDE
+        there = set(self._keys(path)) if path.exists() else set()
+        if outside - there:
+            # What comes back into the grid stays in there too: it is not yet anywhere else.
+            write_rows(path, sorted(outside | there), self.rows, metadata)
+            self._find_rows(path)
         kept = [key for key in keys if key in self._sources]
         if kept:
             write_rows(self.path, kept, self.rows, metadata)
@@ -153,17 +157,20 @@ class Store:
         self._sources = {}
 
     def _find_rows(self, path: Path) -> None:
+        self._sources |= {key: (path, row) for row, key in enumerate(self._keys(path))}
+
+    def _keys(self, path: Path) -> list[str]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
-            keys = pq.read_table(path, columns=["key"])["key"].to_pylist()
+            keys: list[str] = pq.read_table(path, columns=["key"])["key"].to_pylist()
         except (pa.ArrowException, KeyError, OSError) as error:
             raise OptionError(
                 f"{path}: not the results of a sweep ({str(error).splitlines()[0]}); name another "
                 "folder"
             ) from None
-        self._sources |= {key: (path, row) for row, key in enumerate(keys)}
+        return keys
 
     def _find_lines(self, path: Path) -> None:
         place = 0
