@@ -8,6 +8,7 @@ from profile_cases import profile_with_raw, scaled
 
 from calibrate.library import load_profile
 from policies.catalog import make_policy
+from sim.failures import parse_failures
 from sim.feasible import Unloaded
 from sim.fleet import Replica
 from sim.options import RunOptions
@@ -371,3 +372,27 @@ def test_recorded_traces_are_redrawn_but_for_the_first():
     assert requests(1).span_s == pytest.approx(source.trace.span_s, rel=0.2)
     drawn = Drawn("W3", 10.0, 20, "poisson", None, Unloaded(PAPER, OPTIONS))
     assert Requests(drawn)(3) == drawn(3)
+
+
+def test_replicas_that_fail_take_more_of_them():
+    kinds = [Replica(PAPER)]
+    failing = RunOptions(
+        failures=parse_failures("random(mtbf_s=10, repair_s=5)", "failover"),
+        startup_s=2.0,
+        router="least-requests",
+    )
+    sound = plan(W3(), kinds, ["saber"], rules(), options=RunOptions(router="least-requests"))
+    prone = plan(W3(), kinds, ["saber"], rules(), options=failing)
+
+    assert not prone.answers[0].never  # what fails alone, others can take over
+    assert prone.answers[0].replicas > sound.answers[0].replicas
+
+
+def test_what_is_the_same_is_said_once(found):
+    sizes = ["static(200)", "static(210)"]
+    same = plan(W3(), [Replica(PAPER)], sizes, rules(seeds=2), options=OPTIONS, cap=12)
+
+    said = sentences(same, RPS)
+    assert f"{PAPER.name}, static(210): the same as under static(200)." in said
+    assert sum(line.startswith("  - With one fewer") for line in said) == 1
+    assert not any("the same as" in line for line in sentences(found, RPS))

@@ -92,7 +92,10 @@ class Runner:
         first = self.kinds[point.fleet[0][0]].profile
         if not point.rate:
             trace = _alone(trace, Unloaded(first, options))
-            options = replace(options, warmup_s=0.0, until_s=None)
+            # What fails alone, others can take over; what is capped, a larger cluster need not be.
+            options = replace(
+                options, warmup_s=0.0, until_s=None, failures=None, startup_s=0.0, tenants=None
+            )
         elif point.rate != 1:
             trace = scale_rate(trace, point.rate)
             options = replace(

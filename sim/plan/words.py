@@ -90,8 +90,14 @@ def short(policy: str) -> str:
 def sentences(plan: Plan, rate_rps: float) -> list[str]:
     """Return what the table means, one thing a line."""
     said = [_verdict(plan)]
+    told: dict[tuple[str, ...], str] = {}
     for answer in plan.answers:
-        said += _about(plan, answer, rate_rps)
+        head, *rest = _about(plan, answer, rate_rps)
+        same = told.setdefault((name_of(plan, answer), *rest), short(answer.policy))
+        if rest and same != short(answer.policy):
+            said.append(f"{head}: the same as under {same}.")
+        else:
+            said += [head, *rest]
     said += [_pair(plan, pair) for pair in plan.pairs]
     said += _mix(plan)
     ends = f"{plan.rules.level_pct:g} % intervals over {plan.rules.seeds} seeds"
