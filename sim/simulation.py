@@ -32,7 +32,7 @@ from sim.setup import (
     told,
 )
 from sim.stepwise import run_stepwise
-from sim.warn import warnings_of
+from sim.warn import tally_of, warnings_of
 from traces.request import Trace
 
 if TYPE_CHECKING:
@@ -164,7 +164,9 @@ def simulate(
         fleet=kinds,
         seed=seed,
         options=used,
-        warnings=warnings_of(trace, kinds, used, ledger, accounts),
+        warnings=warnings_of(
+            trace.warnings, len(trace), kinds, used, tally_of(trace, kinds, ledger), accounts
+        ),
         arrival_ps=arrival_ps,
         sla_ps=sla_ps,
         overheads_ps=overheads_ps,

@@ -138,7 +138,7 @@ def summarise(
         "goodput_rps": met / duration_s if objectives and duration_s else None,
         "ttft_s": _distribution(finished.ttft_ps),
         "tpot_s": _distribution(tpot[~np.isnan(tpot)]),
-        "itl_s": _named(pooled_mean(rows), pooled_percentiles(rows, PERCENTILES)),
+        "itl_s": named(pooled_mean(rows), pooled_percentiles(rows, PERCENTILES)),
         "e2e_s": _distribution(finished.e2e_ps),
         "sla_ratio": _ratio(ratio),
         "throughput_tok_s": int(finished.output_tokens.sum()) / duration_s if duration_s else None,
@@ -149,10 +149,10 @@ def summarise(
         },
         "preemptions": int(_of(ledger.preemptions, np.int32)[columns.id].sum()),
         "demoted": int(_of(ledger.demoted, np.uint8)[columns.id].sum()),
-        "prefix_hit_pct": _prefix_hit_pct(accounts),
+        "prefix_hit_pct": prefix_hit_pct(accounts),
         "attempts": int(_of(ledger.attempts, np.int32)[columns.id].sum()),
         "wasted_tokens": ledger.wasted_tokens,
-        **_costs(accounts, prices_per_h, start_ps, end_ps),
+        **costs(accounts, prices_per_h, start_ps, end_ps),
     }
 
 
@@ -162,11 +162,12 @@ def _of(buffer: Any, dtype: type[np.generic]) -> NDArray[Any]:
 
 def _distribution(values_ps: NDArray[Any]) -> dict[str, float | None]:
     if not len(values_ps):
-        return _named(float("nan"), [float("nan")] * len(PERCENTILES))
-    return _named(float(values_ps.mean()), np.percentile(values_ps, PERCENTILES).tolist())
+        return named(float("nan"), [float("nan")] * len(PERCENTILES))
+    return named(float(values_ps.mean()), np.percentile(values_ps, PERCENTILES).tolist())
 
 
-def _named(mean_ps: float, percentiles_ps: Sequence[float]) -> dict[str, float | None]:
+def named(mean_ps: float, percentiles_ps: Sequence[float]) -> dict[str, float | None]:
+    """Return a mean and the `PERCENTILES` by name [s]; NaN becomes None."""
     named = {"mean": mean_ps}
     named |= {f"p{p}": value for p, value in zip(PERCENTILES, percentiles_ps, strict=True)}
     return {key: None if np.isnan(ps) else float(ps) / PS_PER_S for key, ps in named.items()}
@@ -182,33 +183,35 @@ def _ratio(ratio: NDArray[np.float64]) -> dict[str, float | None]:
 
 def _utilisation(accounts: Sequence[ReplicaLedger], start_ps: int, end_ps: int) -> float | None:
     """Return busy replica-seconds over available ones between two instants."""
-    busy_ps = sum(_within(account.busy_ps, start_ps, end_ps) for account in accounts)
-    up_ps = sum(_within(account.up_ps, start_ps, end_ps) for account in accounts)
+    busy_ps = sum(periods_within(account.busy_ps, start_ps, end_ps) for account in accounts)
+    up_ps = sum(periods_within(account.up_ps, start_ps, end_ps) for account in accounts)
     return busy_ps / up_ps if up_ps else None
 
 
-def _prefix_hit_pct(accounts: Sequence[ReplicaLedger]) -> float | None:
+def prefix_hit_pct(accounts: Sequence[ReplicaLedger]) -> float | None:
     """Return the share of prompt tokens found in the prefix cache; None without one."""
     queried = sum(account.prefix_query_tokens for account in accounts)
     hit = sum(account.prefix_hit_tokens for account in accounts)
     return 100 * hit / queried if queried else None
 
 
-def _costs(
+def costs(
     accounts: Sequence[ReplicaLedger],
     prices_per_h: Sequence[float | None],
     start_ps: int,
     end_ps: int,
 ) -> dict[str, float | None]:
     """Return the hours that were paid for, and what they cost if every price is known."""
-    hours = [_within(account.paid_ps, start_ps, end_ps) / PS_PER_S / 3600 for account in accounts]
+    hours = [
+        periods_within(account.paid_ps, start_ps, end_ps) / PS_PER_S / 3600 for account in accounts
+    ]
     cost: float | None = 0.0
     for each, price in zip(hours, prices_per_h, strict=True):
         cost = None if cost is None or price is None else cost + each * price
     return {"replica_hours": sum(hours), "cost": cost}
 
 
-def _within(periods: Any, start_ps: int, end_ps: int) -> int:
+def periods_within(periods: Any, start_ps: int, end_ps: int) -> int:
     """Return how much of the periods, pairs of start and end, lies between two instants."""
     overlap = np.clip(_of(periods, np.int64).reshape(-1, 2), start_ps, end_ps)
     return int((overlap[:, 1] - overlap[:, 0]).sum())
