@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from policies.protocol import NEVER_PS, NOTHING, Choice
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from policies.protocol import Pending, View
     from policies.saber_terms import LowPriority
+
+STALE_PROMISES = 256
+"""So many entries beside those that count may lie in the heap of promises."""
 
 
 class EventSaber:
@@ -159,6 +162,10 @@ class EventSaber:
         """Remember the speed a released request needs until it finishes."""
         self._promised[request] = speed
         heappush(self._promises, (-speed, request))
+        if len(self._promises) > 2 * len(self._promised) + STALE_PROMISES:
+            # Under load a fast promise is always open, and no slow one would come to the top.
+            self._promises = [(-each, id) for id, each in self._promised.items()]
+            heapify(self._promises)
 
     def _fastest_promise(self) -> float:
         """Return the greatest speed promised to an unfinished request; 0 without any."""
