@@ -262,7 +262,7 @@ def check(
 
     has_goal = options.goodput_ms is not None
     profiles = [kind.profile for kind in fleet]
-    limits = [_one_seat(profile, options) for profile in profiles]
+    limits = [one_seat(profile, options) for profile in profiles]
     for seed in [0] if source.fixed else seeds:
         trace = source(seed)
         engines = [Unloaded(profile, options) for profile in profiles]
@@ -274,7 +274,8 @@ def check(
     return has_goal
 
 
-def _one_seat(profile: Profile, options: RunOptions) -> EngineLimits:
+def one_seat(profile: Profile, options: RunOptions) -> EngineLimits:
+    """Return the limits of an engine with one seat: what can never be served with more either."""
     if profile.kv_tokens < options.block_size:
         raise OptionError(
             f"kv_tokens={profile.kv_tokens}: expected at least one block of "

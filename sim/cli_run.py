@@ -1,7 +1,7 @@
 """`saber run`: one trace under one policy."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,9 @@ from sim import console
 from sim.cli_cluster import ClusterFlags, described
 from sim.cli_group import flags_of
 from sim.options import OptionError, RunOptions
+
+if TYPE_CHECKING:
+    from sim.stream import StreamResult
 
 MOST_GROUPS = 16
 
@@ -24,6 +27,14 @@ def run(
     sla: given.Sla = None,
     rate_scale: given.RateScale = None,
     skip_bad: given.SkipBad = False,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Read and simulate the trace batch by batch, for traces larger than memory.",
+            rich_help_panel=given.REQUESTS,
+        ),
+    ] = False,
     policy: Annotated[
         str,
         typer.Option(
@@ -77,10 +88,13 @@ def run(
       saber run
       saber run --policy "static(32)" --rps 5 --out requests.csv
       saber run --trace mooncake.jsonl --sla "unloaded*3" --discipline chunked --allow-refused
+      saber run --trace huge.csv --stream --replicas 64 --router least-tokens --out requests.parquet
     """
-    from sim import cli_inputs
+    from sim import cli_inputs, cli_stream
     from sim.breakdown import LABELS, breakdown
+    from sim.result import Result
     from sim.simulation import simulate
+    from sim.stream import simulate_stream
 
     if out is not None:
         if out.suffix not in (".parquet", ".csv"):
@@ -106,7 +120,7 @@ def run(
     fleet = cli_inputs.fleet_of(profile, replicas, price, options)
     with console.stdout_for_json(json), console.progress("simulating"):
         [chosen] = cli_inputs.policies_of([policy])
-        source = cli_inputs.requests_of(
+        source = (cli_stream.stream_of if stream else cli_inputs.requests_of)(
             trace=trace,
             workload=workload,
             rps=rps,
@@ -120,21 +134,31 @@ def run(
         )
         if source.fixed:
             cli_inputs.refuse_idle_seeds({"--seed": seed}, [chosen], options)
-        cli_inputs.check(source, [seed or 0], fleet, options, allow_refused=allow_refused)
-        result = simulate(
-            source(seed or 0),
-            fleet,
-            policy=chosen,
-            seed=seed or 0,
-            **vars(options),
-        )
-        if out is not None:
-            result.save(out)
+        result: Result | StreamResult
+        if isinstance(source, cli_stream.Streamed):
+            cli_stream.check_stream(source, fleet, options, allow_refused=allow_refused)
+            result = simulate_stream(
+                source.batches, fleet, policy=chosen, seed=seed or 0, out=out, **vars(options)
+            )
+        else:
+            cli_inputs.check(source, [seed or 0], fleet, options, allow_refused=allow_refused)
+            result = simulate(
+                source(seed or 0), fleet, policy=chosen, seed=seed or 0, **vars(options)
+            )
+            if out is not None:
+                result.save(out)
     if out is not None:
-        console.note(f"{len(result.requests):,} requests written to {out}")
+        console.note(f"{result.submitted:,} requests written to {out}")
     summary = result.summary()
     for warning in summary["warnings"]:
         console.note(f"warning: {warning}")
+    if stream:
+        console.note(
+            f"percentiles are within {summary['percentile_error_pct']:.2g} % of exact ones"
+        )
+    groups = {}
+    if isinstance(result, Result):  # a streamed run keeps no requests to group
+        groups = {label: breakdown(result, label) for label in LABELS}
     if json:
         configuration = {
             **source.describe(),
@@ -144,15 +168,16 @@ def run(
             "seed": seed or 0,
             **described(result.options),
         }
-        groups = {f"by_{label}": breakdown(result, label) for label in LABELS}
-        console.show_json(
-            {"configuration": configuration, "policy": chosen.label, **summary, **groups}
-        )
+        by = {f"by_{label}": groups.get(label) for label in LABELS}
+        console.show_json({"configuration": configuration, "policy": chosen.label, **summary, **by})
         return
-    title = cli_inputs.title_of(source, options)
+    if isinstance(source, cli_stream.Streamed):
+        title = source.title
+    else:
+        title = cli_inputs.title_of(source, options)
     _show(summary, f"{title}, under {chosen.label}", limited=goodput is not None)
-    for label in LABELS:
-        _show_groups(label, breakdown(result, label))
+    for label, group in groups.items():
+        _show_groups(label, group)
 
 
 def _show(summary: dict[str, Any], title: str, *, limited: bool) -> None:

@@ -69,6 +69,11 @@ class Result:
         """How many replicas there were, or could be."""
         return len(self.accounts)
 
+    @property
+    def submitted(self) -> int:
+        """How many requests were sent: those of `requests`."""
+        return len(self.columns.id)
+
     @cached_property
     def columns(self) -> Columns:
         """The submitted requests as arrays of integers, times in picoseconds."""

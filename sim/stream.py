@@ -61,6 +61,8 @@ class StreamResult:
         With the values the run used in place of None.
     warnings : tuple of str
         What a reader has to know before quoting a number.
+    submitted : int
+        How many requests were sent.
     out : Path or None
         The file with a row per request, with the columns of `Result.requests`, in the order in
         which requests were accounted for; sort it by id.
@@ -71,6 +73,7 @@ class StreamResult:
     seed: int
     options: RunOptions
     warnings: tuple[str, ...]
+    submitted: int
     out: Path | None
     numbers: Mapping[str, Any]
 
@@ -189,6 +192,7 @@ def simulate_stream(
         warnings=warnings_of(
             survey.warnings, survey.context.requests, kinds, used, clerk.tally, accounts
         ),
+        submitted=clerk.tally.submitted,
         out=path,
         numbers=clerk.summary.summary(prices),
     )
