@@ -31,7 +31,7 @@ def test_every_command_of_the_tool_has_an_example():
     text = "".join(COMMANDS)
     for command in (
         *("compare", "run", "trace generate", "trace describe", "trace convert"),
-        *("calibrate gpu", "calibrate show", "calibrate speed", "figures"),
+        *("calibrate gpu", "calibrate show", "calibrate speed", "figures", "plan", "sweep"),
     ):
         assert f"saber {command} " in text
 
@@ -56,7 +56,10 @@ def test_commands_run_as_written(block, tmp_path, monkeypatch, capsys):
             assert measure(words[2:]) == 0, capsys.readouterr().err
         else:
             assert program == "saber"
-            assert main(words) == 0, capsys.readouterr().err
+            kept = words[words.index(">") + 1] if ">" in words else None
+            assert main(words[: -2 if kept else None]) == 0, capsys.readouterr().err
+            if kept:
+                Path(kept).write_text(capsys.readouterr().out)
 
 
 def test_the_table_of_profiles_is_the_list_of_bundled_ones():
