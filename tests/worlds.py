@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from cases import run
+from cases import Case, run
 from engine_cases import random_content
 from hypothesis import strategies as st
 from strategies import random_case
@@ -14,13 +14,14 @@ from strategies import random_case
 from policies.protocol import NEVER_PS
 from sim.autoscale import Autoscale
 from sim.clientele import Habits
+from sim.cluster import run_cluster
 from sim.failures import Failures, Maintenance, Outage, RandomOutages
 from sim.stepwise import run_stepwise
 
 if TYPE_CHECKING:
     from random import Random
 
-    from cases import Case
+    from cases import Outcome
 
     from policies.protocol import Pending
     from policies.routing import Fleet
@@ -87,6 +88,13 @@ class World:
             tenant_caps=dict(self.caps),
             met=lambda request: None if request % 3 == 0 else ledger.finished_ps[request] % 2 == 0,
         )
+
+
+def both(requests: tuple[tuple[int, ...], ...], world: World, **case: Any) -> Outcome:
+    """Run these requests in this world by leaps and by steps; return what both make of them."""
+    leap, step = (run(Case(requests, world=world, **case), r) for r in (run_cluster, run_stepwise))
+    assert leap == step
+    return leap
 
 
 def random_world(dice: Random) -> Case:
