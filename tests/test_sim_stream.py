@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,14 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrate import load_profile
+from policies.protocol import Choice
 from sim import underway
+from sim.clients import Clients
+from sim.failures import Failures, Outage
 from sim.fleet import Replica
 from sim.histogram import RELATIVE_ERROR
+from sim.ledger import OpenLedger
 from sim.options import OptionError
 from sim.simulation import simulate
 from sim.stream import simulate_stream
 from traces.batches import load_batches
-from traces.formats import save
+from traces.formats import load, save
 from traces.request import Trace
 from traces.workloads import workload
 
@@ -28,7 +33,6 @@ if TYPE_CHECKING:
     from sim.stream import StreamResult
 
 PROFILE = load_profile("paper-qwen2.5-coder-3b")
-TIGHT = {"kv_tokens": 6_000}
 INEXACT = ("ttft_s", "tpot_s", "itl_s", "e2e_s")
 
 
@@ -96,12 +100,7 @@ def often(monkeypatch):
     monkeypatch.setattr(underway, "SETTLE_ROWS", 7)
 
 
-
-
-
 def fcfs_two(view):
-    from policies.protocol import Choice
-
     return Choice([each.id for each in view.queue][: max(0, 2 - view.in_engine)])
 
 
@@ -151,3 +150,88 @@ def test_however_it_is_cut(tmp_path_factory, data):
 def test_kinds_of_replicas_with_prices(tmp_path):
     fleet = [Replica(PROFILE, 2, 1.5), Replica(load_profile("paper-qwen2.5-coder-3b"), 1, 0.5)]
     check_same(made(), 40, tmp_path, fleet, router="least-requests", max_model_len=2_000)
+
+
+def test_kinds_that_differ_refuse_what_they_cannot_hold(tmp_path):
+    profile = replace(PROFILE, kv_tokens=2_000)
+    trace = made()
+    check_same(trace, 30, tmp_path, [Replica(profile, 1), Replica(PROFILE, 1)])
+    stream = streamed(trace, 30, tmp_path, [Replica(profile, 1), Replica(PROFILE, 1)])
+    whole = simulate(trace, [Replica(profile, 1), Replica(PROFILE, 1)])
+    assert stream.warnings == whole.warnings
+    assert any("requests were refused; the first, request" in each for each in stream.warnings)
+
+
+def test_a_file_is_run_from_file_to_file(tmp_path):
+    save(made(), tmp_path / "trace.csv")
+    batches = load_batches(tmp_path / "trace.csv", rows=20).with_sla("0.5+0.05*output")
+    stream = simulate_stream(batches, PROFILE, out=tmp_path / "rows.csv")
+    found = pd.read_csv(stream.out).sort_values("id", ignore_index=True)
+    whole = simulate(load(tmp_path / "trace.csv").with_sla("0.5+0.05*output"), PROFILE)
+    whole.save(tmp_path / "whole.csv")
+    pd.testing.assert_frame_equal(found, pd.read_csv(tmp_path / "whole.csv"), check_exact=True)
+    assert stream.submitted == whole.submitted == len(found) == 300
+
+
+def test_memory_holds_what_is_under_way_and_no_more(monkeypatch):
+    """Twice the requests, but as many at one time."""
+    known: list[int] = []
+    settle = underway.Clerk._settle
+
+    def watched(self, ids):
+        columns = vars(self._underway).values()
+        book = [getattr(self._underway.ledger, name) for name in OpenLedger.__slots__]
+        sized = [each for each in (*columns, *book) if isinstance(each, dict)]
+        arrays = [each for a in self.summary._accounts for each in (a.gaps, a.busy_ps)]
+        known.append(max(map(len, (*sized, *arrays))))
+        settle(self, ids)
+
+    monkeypatch.setattr(underway.Clerk, "_settle", watched)
+    most = []
+    for n in (2_000, 4_000):
+        simulate_stream(cut(workload("W1", rps=4, n=n, seed=0), 500), PROFILE, "saber")
+        most.append(max(known))
+        known.clear()
+    assert most[0] <= most[1] < 1_000
+
+
+def test_no_file_is_left_when_a_run_fails(tmp_path):
+    def broken(view):
+        if view.now_s > 10:
+            raise ValueError("no")
+        return view.queue
+
+    with pytest.raises(ValueError, match="no"):
+        simulate_stream(cut(made(), 50), PROFILE, broken, out=tmp_path / "rows.parquet")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clients": Clients(timeout_s=3)}, "clients needs the trace in one piece"),
+        ({"failures": Failures((Outage(1.0, 0, 1.0),))}, "failures needs the trace in one piece"),
+        ({"prefix_caching": True}, "prefix_caching needs the trace in one piece"),
+        ({"startup_s": 3}, "startup_s needs the trace in one piece"),
+        ({"warmup_s": 1e5}, "warmup_s=100000 is after the last arrival"),
+        ({"rooter": "random"}, "unknown run option 'rooter': did you mean router"),
+        ({"out": "rows.txt"}, "rows.txt: cannot write '.txt': expected .parquet or .csv"),
+    ],
+)
+def test_what_a_stream_does_not_have_is_refused(options, message):
+    with pytest.raises(OptionError, match=message):
+        simulate_stream(cut(made(), 50), PROFILE, **options)
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        (lambda: iter(cut(made(), 50)), "batches can be read only once"),
+        (lambda: cut(made(), 50)[::-1], "before the end of the one ahead of it"),
+        (lambda: made(), "batches hold a Request: expected each to be a Trace"),
+        (lambda: [], "the trace has no requests"),
+    ],
+)
+def test_batches_that_make_no_trace_are_refused(batches, message):
+    with pytest.raises(OptionError, match=message):
+        simulate_stream(batches(), PROFILE)
