@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import pickle
 import sys
-from contextlib import ExitStack, contextmanager
+import time
+from concurrent.futures import InvalidStateError
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import dask
 from distributed import Client, LocalCluster, WorkerPlugin, get_worker
 from joblib._dask import DaskDistributedBackend
 
@@ -17,13 +21,18 @@ from sim.options import OptionError
 from sim.sweep.pools import Pool, core_count, in_parallel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from sim.sweep.work import Batch, Outcome
 
 CONNECT_S = 15.0
 """How long to wait for a cluster, and for its first worker."""
 
-RESTART_S = 120.0
+RESTART_S = 60.0
 """How long to wait for a worker when all have died."""
+
+WATCH_S = 2.0
+"""How often to look whether there is one."""
 
 
 class _Inputs(WorkerPlugin):  # type: ignore[misc]  # the library has no types here
@@ -69,23 +78,61 @@ class _Backend(DaskDistributedBackend):  # type: ignore[misc]  # the library has
     It would also run everything in this very process while the cluster has one core only.
     """
 
+    def __init__(self, client: Any) -> None:
+        super().__init__(client=client, wait_for_workers_timeout=RESTART_S)
+        self._open: set[Any] = set()
+
     def effective_n_jobs(self, n_jobs: int) -> int:
         return max(2, int(super().effective_n_jobs(n_jobs)))
 
     def submit(self, func: Any, callback: Callable[[Any], None]) -> Any:
         future = super().submit(func, callback)
+        self._open.add(future)
 
-        def lost(done: Any) -> None:
+        def ended(done: Any) -> None:
+            self._open.discard(done)
             if done.exception() is not None:
                 callback(_Lost(done.exception()))
 
-        future.add_done_callback(lost)
+        future.add_done_callback(ended)
         return future
 
     def retrieve_result_callback(self, out: Any) -> Any:
         if isinstance(out, _Lost):
             raise out.error
         return super().retrieve_result_callback(out)
+
+    def watch(self, stopped: Event) -> None:
+        """Give up what is out when there has been no worker for long."""
+        seen_s = time.monotonic()
+        while not stopped.wait(WATCH_S):
+            try:
+                there = bool(self.client.ncores())
+            except Exception:  # whatever a connection that is gone raises
+                there = False
+            if there:
+                seen_s = time.monotonic()
+            elif time.monotonic() - seen_s > RESTART_S:
+                for future in list(self._open):
+                    with suppress(InvalidStateError):
+                        future.set_exception(TimeoutError("the cluster has no worker left"))
+
+
+def _run(client: Any, batches: Iterable[Batch]) -> Iterator[Outcome]:
+    """Yield what becomes of batches; OptionError when there has been no worker for long."""
+    backend, stopped = _Backend(client), Event()
+    watch = Thread(target=backend.watch, args=(stopped,), daemon=True)
+    watch.start()
+    try:
+        yield from in_parallel(batches, n_jobs=-1, backend=backend)
+    except TimeoutError:
+        raise OptionError(
+            f"the cluster has had no worker for {RESTART_S:g} s; what is finished is kept: go on "
+            "with --resume"
+        ) from None
+    finally:
+        stopped.set()
+        watch.join()
 
 
 @contextmanager
@@ -101,13 +148,15 @@ def dask_pool(jobs: int, address: str | None, objects: Mapping[str, Any]) -> Ite
     with ExitStack() as stack:
         target: Any = address
         if address is None:
+            # A batch whose worker died is not sent to others: its cells are run one by one.
+            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 0}))
             target = stack.enter_context(
                 LocalCluster(
                     n_workers=core_count(jobs),
                     threads_per_worker=1,
                     processes=True,
                     protocol="tcp",
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                     silence_logs=logging.CRITICAL,
                 )
             )
@@ -128,11 +177,7 @@ def dask_pool(jobs: int, address: str | None, objects: Mapping[str, Any]) -> Ite
         yield Pool(
             max(1, sum(client.ncores().values())),
             _FromPlugin(name),
-            lambda batches: in_parallel(
-                batches,
-                n_jobs=-1,
-                backend=_Backend(client=client, wait_for_workers_timeout=RESTART_S),
-            ),
+            lambda batches: _run(client, batches),
         )
 
 

@@ -185,6 +185,8 @@ def _outcomes(batches: Batches, pool: Pool) -> Iterator[Outcome]:
             for outcome in pool.run(batches):
                 batches.back(outcome)
                 yield outcome
+        except OptionError:
+            raise
         except Exception as error:
             if not (pool.apart and batches.out):
                 raise
@@ -202,6 +204,8 @@ def _one_by_one(batches: Batches, pool: Pool, error: Exception) -> Iterator[Outc
         batch = batches.alone((cell,))
         try:
             [outcome] = pool.run([batch])
+        except OptionError:
+            raise
         except Exception as death:
             if not _answers(batches, pool):
                 raise OptionError(
