@@ -107,11 +107,9 @@ def _of_children() -> tuple[float, float | None]:
     return cpu_s, waited_s if counted else None
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the cells")
-    found = utilisation(cells=100 if parser.parse_args().quick else 1000)
+def sweeps(scale: int) -> None:
+    """Measure 1,000 cells / `scale`, and print."""
+    found = utilisation(cells=1000 // scale)
     print(
         f"{found.cells:,} cells in {found.wall_s:.1f} s ({found.total_s:.1f} s with reading and "
         f"writing); of two workers' time {found.cpu_share:.1%} processor, {found.busy_share:.1%} "
@@ -119,6 +117,13 @@ def main() -> None:
     )
     if found.wanted_share is not None:
         print(f"with the time they waited for a core that others had: {found.wanted_share:.1%}")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the cells")
+    sweeps(10 if parser.parse_args().quick else 1)
 
 
 if __name__ == "__main__":
