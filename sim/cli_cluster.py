@@ -232,7 +232,7 @@ class ClusterFlags:
         return Autoscale(make_scaler(self.autoscale), **given)
 
     def _clients(self) -> "Clients | None":
-        if self.retries is None:
+        if not self.retries:
             self._refuse("retries", "backoff_s")
         given = self._given("timeout_s", "retries", "backoff_s", "cancel_after", "users", "think")
         if self.cancel_tasks is not None:
