@@ -14,7 +14,8 @@ from sim.cli_group import flags_of
 from sim.options import OptionError, RunOptions
 
 if TYPE_CHECKING:
-    from sim.compare import Comparison, Difference, Estimate, Row
+    from sim.compare import Comparison, Difference, Row
+    from sim.interval import Estimate
 
 DEFAULT_POLICIES = ",".join([*(f"static({size})" for size in range(10, 101, 10)), "saber"])
 DEFAULT_FIGURE = Path("saber-compare.png")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from policies.catalog import make_policy
 from policies.static import Static
+from sim.interval import CONFIDENCE, Estimate, mean_and_interval
 from sim.options import OptionError, RunOptions
 
 if TYPE_CHECKING:
@@ -22,17 +23,6 @@ if TYPE_CHECKING:
     from sim.fleet import Replica
     from sim.result import Result
     from traces.request import Trace
-
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds and its 95 % interval by Student's t; no interval from one seed."""
-
-    mean: float
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -294,29 +284,15 @@ def _over_seeds(values: Sequence[Any], name: str) -> Any:
 
 def _estimate(values: Sequence[float | None], highest: float) -> Estimate | None:
     """Return mean and interval within 0 and `highest`; seeds without a number are left out."""
-    estimate = _mean_and_interval([value for value in values if value is not None])
+    estimate = mean_and_interval([value for value in values if value is not None])
     if estimate is None or estimate.low is None or estimate.high is None:
         return estimate
     return Estimate(estimate.mean, max(estimate.low, 0.0), min(estimate.high, highest))
 
 
-def _mean_and_interval(values: Sequence[float]) -> Estimate | None:
-    count = len(values)
-    if not count:
-        return None
-    mean = math.fsum(values) / count
-    if count == 1:
-        return Estimate(mean, None, None)
-    from scipy.special import stdtrit
-
-    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
-    half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * math.sqrt(variance / count)
-    return Estimate(mean, mean - half, mean + half)
-
-
 def _paired(row: Row, baseline: Row) -> Estimate | None:
     pairs = zip(row.goodput_by_seed, baseline.goodput_by_seed, strict=True)
-    return _mean_and_interval([a - b for a, b in pairs if a is not None and b is not None])
+    return mean_and_interval([a - b for a, b in pairs if a is not None and b is not None])
 
 
 def _mean_goodput(row: Row) -> float:

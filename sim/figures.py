@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from sim.compare import Comparison, Estimate, Row
+    from sim.compare import Comparison, Row
+    from sim.interval import Estimate
 
 # Two colours of Okabe and Ito's palette: told apart by colour-blind readers and in grey print.
 STATIC_COLOUR = "#0072B2"

@@ -48,6 +48,12 @@ class Kind:
     count: int | None
     price_per_h: float | None
 
+    @property
+    def text(self) -> str:
+        """What to write to get it."""
+        count = "" if self.count is None else f"*{self.count}"
+        return self.name + count + ("" if self.price_per_h is None else f"@{self.price_per_h:g}")
+
 
 def parse_fleet(text: str) -> tuple[Kind, ...]:
     """Return the kinds of replicas that ``A*2@1.20, B*4`` lists.

@@ -8,8 +8,9 @@ from scipy import stats
 
 from calibrate.library import load_profile
 from policies.protocol import PolicyError
-from sim.compare import Comparison, Estimate, Row, compare
+from sim.compare import Comparison, Row, compare
 from sim.figures import plot_comparison
+from sim.interval import Estimate
 from sim.options import OptionError, RunOptions
 from sim.simulation import simulate
 from traces.request import Trace

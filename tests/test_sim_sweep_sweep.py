@@ -52,7 +52,7 @@ def test_a_row_is_what_the_run_gives(tmp_path):
 def test_fleets_with_prices_and_options_with_parts_reach_the_run(tmp_path):
     text = """
     n = 30
-    fleet = "1*paper-qwen2.5-coder-3b@2 + 2*roofline-h100-qwen2.5-coder-7b@3"
+    fleet = "paper-qwen2.5-coder-3b*1@2, roofline-h100-qwen2.5-coder-7b*2@3"
     router = "least-requests"
     failures = ["none", "at(1, replica=0, for_s=1)"]
     [clients]
@@ -64,7 +64,7 @@ def test_fleets_with_prices_and_options_with_parts_reach_the_run(tmp_path):
     assert not report.failures
     calm, failing = rows(tmp_path)
     assert calm["router"] == "least-requests"
-    assert calm["fleet"] == ("1*paper-qwen2.5-coder-3b@2 + 2*roofline-h100-qwen2.5-coder-7b@3")
+    assert calm["fleet"] == ("paper-qwen2.5-coder-3b*1@2, roofline-h100-qwen2.5-coder-7b*2@3")
     assert calm["attempts"] > 30
     assert calm["statuses.timed_out"] > 0
     assert "failures" in failing

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sim.compare import Estimate
+from sim.interval import Estimate, mean_and_interval
 from sim.plan.evaluate import Ask
 
 if TYPE_CHECKING:
@@ -183,13 +183,5 @@ def interval(values: Sequence[float], level_pct: float, highest: float = math.in
 
 def difference(values: Sequence[float], level_pct: float) -> Estimate:
     """Return the mean of numbers of either sign and its interval by Student's t."""
-    count = len(values)
-    mean = math.fsum(values) / count if count else math.nan
-    if count < 2 or not math.isfinite(mean):
-        return Estimate(mean, None, None)
-    from scipy.special import stdtrit
-
-    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
-    share = (1 + level_pct / 100) / 2
-    half = float(stdtrit(count - 1, share)) * math.sqrt(variance / count)
-    return Estimate(mean, mean - half, mean + half)
+    found = mean_and_interval(values, level_pct / 100)
+    return Estimate(math.nan, None, None) if found is None else found

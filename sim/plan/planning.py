@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
     from policies.protocol import Policy
-    from sim.compare import Estimate
     from sim.fleet import Replica
+    from sim.interval import Estimate
     from sim.options import RunOptions
     from sim.plan.measure import Sample
     from traces.request import Trace

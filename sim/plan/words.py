@@ -17,7 +17,7 @@ from sim.plan.document import (
 )
 
 if TYPE_CHECKING:
-    from sim.compare import Estimate
+    from sim.interval import Estimate
     from sim.plan.answer import Answer, Span
     from sim.plan.band import Verdict
     from sim.plan.breaks import Break

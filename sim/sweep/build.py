@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from policies.scalers import make_scaler
 from sim.autoscale import Autoscale
 from sim.clients import Clients
 from sim.failures import parse_failures
+from sim.fleet import Kind, parse_fleet
 from sim.options import OptionError, RunOptions
 from sim.sweep.words import NONE, OPTIONS
 from sim.tenants import Tenants
@@ -20,52 +20,10 @@ from sim.tenants import Tenants
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_KIND = re.compile(r"(?P<count>\d+)\s*\*\s*(?P<profile>.+?)(?:\s*@\s*(?P<price>[0-9.eE]+))?")
 
-
-@dataclass(frozen=True)
-class Kind:
-    """Equal replicas of a fleet; the profile is named, as in the grid."""
-
-    count: int
-    profile: str
-    price_per_h: float | None
-
-    @property
-    def text(self) -> str:
-        """What to write in a grid to get it."""
-        price = "" if self.price_per_h is None else f"@{self.price_per_h:g}"
-        return f"{self.count}*{self.profile}{price}"
-
-
-def parse_fleet(text: str) -> tuple[Kind, ...]:
-    """Return the kinds of replicas `text` lists.
-
-    Parameters
-    ----------
-    text : str
-        Such as ``2*a.json@1.20 + 1*b.json``: how many, of which profile, at which price an hour.
-
-    Raises
-    ------
-    OptionError
-        For anything else.
-    """
-    kinds = []
-    for part in re.split(r"\s\+\s", text):
-        match = _KIND.fullmatch(part.strip())
-        try:
-            if match is None:
-                raise ValueError
-            price = match["price"]
-            kinds.append(
-                Kind(int(match["count"]), match["profile"], None if price is None else float(price))
-            )
-        except ValueError:
-            raise OptionError(
-                f'fleet = {text!r}: expected kinds such as "2*profile@1.20 + 1*profile" at {part!r}'
-            ) from None
-    return tuple(kinds)
+def kinds_of(text: str) -> tuple[Kind, ...]:
+    """Return the kinds of replicas a fleet lists, one of each where it does not say how many."""
+    return tuple(replace(kind, count=kind.count or 1) for kind in parse_fleet(text))
 
 
 def options_of(setting: Mapping[str, Any]) -> RunOptions:

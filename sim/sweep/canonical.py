@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.options import OptionError
-from sim.sweep.build import CALLS, canonical_call, parse_fleet
+from sim.sweep.build import CALLS, canonical_call, kinds_of
 from sim.sweep.words import CLUSTER, OPTIONS, REQUESTS, typed
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def canonical(written: Setting) -> Setting:
         setting["arrivals"] = "".join(setting["arrivals"].split())
     if "fleet" in setting:
         _refuse(setting, ("profile", "replicas", "price_per_h"), "beside fleet, which has its own")
-        setting["fleet"] = " + ".join(kind.text for kind in parse_fleet(setting["fleet"]))
+        setting["fleet"] = ", ".join(kind.text for kind in kinds_of(setting["fleet"]))
     else:
         setting.setdefault("profile", DEFAULT_PROFILE)
         setting.setdefault("replicas", 1)

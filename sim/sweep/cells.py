@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.clients import Clients
 from sim.options import OptionError, RunOptions
-from sim.sweep.build import CALLS, nested, options_of, parse_fleet
+from sim.sweep.build import CALLS, kinds_of, nested, options_of
 from sim.sweep.canonical import canonical
 from sim.sweep.inputs import DIGITS, Inputs, digest_of
 from sim.sweep.requests import requests_of
@@ -89,9 +89,9 @@ def _cell(position: int, written: Setting, inputs: Inputs, checked: set[str]) ->
     options = options_of(setting)
     digests: dict[str, str] = {}
     if "fleet" in setting:
-        kinds = parse_fleet(setting["fleet"])
-        fleet = [(kind.count, inputs.profile(kind.profile), kind.price_per_h) for kind in kinds]
-        digests = {kind.profile: inputs.profile(kind.profile) for kind in kinds}
+        kinds = kinds_of(setting["fleet"])
+        fleet = [(kind.count, inputs.profile(kind.name), kind.price_per_h) for kind in kinds]
+        digests = {kind.name: inputs.profile(kind.name) for kind in kinds}
     else:
         name = setting["profile"]
         digests[name] = inputs.profile(name)

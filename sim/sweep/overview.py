@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sim.compare import CONFIDENCE, Estimate
+from sim.interval import Estimate, mean_and_interval
 from sim.options import OptionError
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def overview(path: Path, cells: Sequence[Cell], shown: Sequence[str]) -> list[Co
             setting=settings[which],
             seeds=len(places),
             estimates={
-                name: estimate([columns[name][row] for row in places]) if name in columns else None
+                name: _estimate([columns[name][row] for row in places]) if name in columns else None
                 for name in shown
             },
         )
@@ -86,19 +85,9 @@ def overview(path: Path, cells: Sequence[Cell], shown: Sequence[str]) -> list[Co
     ]
 
 
-def estimate(values: Sequence[float | None]) -> Estimate | None:
-    """Return the mean of what is there and its interval by Student's t."""
-    there = [value for value in values if value is not None]
-    if not there:
-        return None
-    mean = math.fsum(there) / len(there)
-    if len(there) == 1:
-        return Estimate(mean, None, None)
-    from scipy.special import stdtrit
-
-    variance = math.fsum((value - mean) ** 2 for value in there) / (len(there) - 1)
-    half = float(stdtrit(len(there) - 1, (1 + CONFIDENCE) / 2)) * math.sqrt(variance / len(there))
-    return Estimate(mean, mean - half, mean + half)
+def _estimate(values: Sequence[float | None]) -> Estimate | None:
+    """Return the mean of what is there and its interval."""
+    return mean_and_interval([value for value in values if value is not None])
 
 
 def names_that_differ(cells: Sequence[Cell]) -> list[str]:

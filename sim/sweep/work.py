@@ -129,16 +129,16 @@ def result_of(cell: Cell, supply: Supply, most: int | None = None) -> Result:
     """Return the result of one cell, of its first `most` requests where that is given."""
     from sim.fleet import Replica
     from sim.simulation import simulate
-    from sim.sweep.build import options_of, parse_fleet
+    from sim.sweep.build import kinds_of, options_of
     from sim.sweep.requests import requests_of
 
     setting, digests = cell.setting, cell.digests
     options = options_of(setting)
     profile: Any
     if "fleet" in setting:
-        kinds = parse_fleet(setting["fleet"])
-        first = supply(digests[kinds[0].profile])
-        profile = [Replica(supply(digests[k.profile]), k.count, k.price_per_h) for k in kinds]
+        kinds = kinds_of(setting["fleet"])
+        first = supply(digests[kinds[0].name])
+        profile = [Replica(supply(digests[k.name]), k.count or 1, k.price_per_h) for k in kinds]
     else:
         profile = first = supply(digests[setting["profile"]])
         if "price_per_h" in setting:
