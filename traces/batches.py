@@ -143,7 +143,7 @@ def load_batches(
     """Return the trace in a file as batches of at most `rows` requests, for those beyond memory.
 
     The batches hold the same requests as `traces.formats.load` returns, at the same instants, but
-    for `parent`.  Memory holds two pieces of the file, about eight megabytes of text each or 65,536
+    for `parent`.  Memory holds two pieces of the file, about two megabytes of text each or 65,536
     rows, whatever its length; a JSON list or a compressed Parquet file is read whole all the same.
 
     Parameters

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from traces.decode import Values
 
 _GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
-_CSV_BATCH_BYTES = 1 << 23
+# Small, as pyarrow reads dozens of batches ahead; a row has to fit into one.
+_CSV_BATCH_BYTES = 1 << 21
 _BATCH_ROWS = 1 << 16
 _LONGEST_HEADER = 1 << 16
 
