@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from test_queueing_theory import STEP_S, profile_of
 
+from policies.protocol import PS_PER_S
 from sim import simulate
 from traces.request import Trace
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REPLICATIONS = 16
-REQUESTS = 12_000
+REQUESTS = 10_000
 WARM_UP = 1_000
 MEAN_STEPS = 2000
 SERVICE_S = MEAN_STEPS * STEP_S
@@ -38,22 +39,22 @@ def mean_waits(router: str, replicas: int, slots: int) -> NDArray[np.float64]:
         arrival_s = np.cumsum(rng.exponential(SERVICE_S / (LOAD * SERVERS), REQUESTS))
         output = rng.geometric(1 / MEAN_STEPS, REQUESTS)
         trace = Trace(arrival_s, np.ones(REQUESTS, dtype=np.int64), output)
-        r = simulate(
+        columns = simulate(
             trace,
             profile_of(0.0),
             f"static({slots})",
             replicas=replicas,
             router=router,
             seed=replication,
-        ).requests
-        service_s = (output - 1) * STEP_S
-        waits.append(float((r.finished_s - r.arrival_s - service_s)[WARM_UP:].mean()))
+        ).columns
+        wait_s = columns.e2e_ps / PS_PER_S - (output - 1) * STEP_S
+        waits.append(float(wait_s[WARM_UP:].mean()))
     return np.array(waits)
 
 
 def assert_mean_is(samples: NDArray[np.float64], expected: float, bias: float = 0.0) -> None:
     error = samples.std(ddof=1) / np.sqrt(len(samples))
-    assert error < 0.04 * expected
+    assert error < 0.03 * expected
     assert expected - 4 * error <= samples.mean() <= expected + bias + 4 * error
 
 
