@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from policies.protocol import Pending
     from sim.scenario import Scenario
 
+FIRST_ARRIVAL = priority(ARRIVAL, 0)
+"""The place of request 0 at its instant; the others follow by id."""
+
 
 def run_cluster(requests: Iterable[Pending], scenario: Scenario) -> None:
     """Run requests through a cluster and leave the account in the ledgers of its replicas.
@@ -116,7 +119,7 @@ class _Arrivals:
         self._event.callbacks = [self._deliver]
         self._env.schedule(
             self._event,
-            simpy.events.EventPriority(priority(ARRIVAL, request.id)),
+            simpy.events.EventPriority(FIRST_ARRIVAL + request.id),
             arrival_ps - now_ps,
         )
 

@@ -33,12 +33,14 @@ class Server:
         "_decide",
         "_ended",
         "_engine",
+        "_finished_ps",
         "_in_engine",
         "_index",
         "_ledger",
         "_queued",
         "_refusals",
         "_restart",
+        "_status",
         "_view",
         "_wake_ps",
     )
@@ -50,6 +52,8 @@ class Server:
         self._index = spec.index
         self._ledger = spec.ledger
         self._admitted_ps = spec.ledger.admitted_ps
+        self._finished_ps = spec.ledger.finished_ps
+        self._status = spec.ledger.status
         self._account = spec.account
         self._refusals = spec.refusals
         self._ended = ended
@@ -158,11 +162,11 @@ class Server:
         return waiting, self._engine.seated
 
     def _account_finished(self, finished: list[int], now_ps: int) -> None:
-        ledger = self._ledger
+        in_engine, finished_ps, status = self._in_engine, self._finished_ps, self._status
         for request in finished:
-            del self._in_engine[request]
-            ledger.finished_ps[request] = now_ps
-            ledger.status[request] = FINISHED
+            del in_engine[request]
+            finished_ps[request] = now_ps
+            status[request] = FINISHED
 
     def _evaluate(self, now_ps: int, arrived: Pending | None, finished: Sequence[int]) -> None:
         view = self._view
