@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from calibrate import load_profile
 from policies.protocol import Choice
+from policies.static import Static
 from sim import underway
 from sim.clients import Clients
 from sim.failures import Failures, Outage
@@ -193,6 +194,30 @@ def test_memory_holds_what_is_under_way_and_no_more(monkeypatch):
         most.append(max(known))
         known.clear()
     assert most[0] <= most[1] < 1_000
+
+
+def test_policies_are_told_the_mean_context_of_the_whole_trace():
+    told = []
+
+    class Curious(Static):
+        def start(self, rng, profile):
+            told.append(profile.mean_context_tokens)
+            return super().start(rng, profile)
+
+    trace = made()
+    simulate(trace, PROFILE, Curious(8))
+    for rows in (1, 13, 300):
+        simulate_stream(cut(trace, rows), PROFILE, Curious(8))
+    assert told == [told[0]] * 4
+
+
+def test_work_of_the_warm_up_that_lasts_until_later_counts_as_busy(tmp_path, monkeypatch):
+    monkeypatch.setattr(underway, "SETTLE_ROWS", 1)
+    # Replica 0 works on the first beyond all that has ended and counts; the second lasts longer.
+    trace = Trace([0, 1, 2, 20, 21, 22], [10] * 6, [300, 4_000, 5, 5, 5, 5])
+    whole = simulate(trace, PROFILE, replicas=2)
+    assert whole.requests.finished_s[0] > 1.5
+    check_same(trace, 1, tmp_path, replicas=2, warmup_s=0.5)
 
 
 def test_no_file_is_left_when_a_run_fails(tmp_path):
