@@ -1,6 +1,6 @@
 """A trace larger than one wants in memory: read through, and a part of it run, batch by batch.
 
-``python tests/bench_stream.py`` writes a CSV of 16.8 million rows (about 800 MB, as large as the
+``python tests/bench_stream.py`` writes a CSV of 16.8 million rows (676 MB, as many rows as the
 week of code completions that Azure published in 2024) into a temporary folder, and deletes it;
 ``--quick`` takes a twentieth of everything.  Each measurement has a process of its own, for its
 peak memory.
