@@ -18,6 +18,7 @@ from unittest.mock import patch
 import pytest
 from cases import run
 from strategies import random_case
+from worlds import random_world
 
 from sim.stepwise import run_stepwise
 
@@ -137,6 +138,95 @@ MUTANTS = [
     ),
 ]
 
+CLUSTER_MUTANTS = [
+    Mutant(
+        "a replica that failed keeps its timer",
+        [("server", "self._wake_ps = NEVER_PS\n        self._decide", "self._decide")],
+    ),
+    Mutant(
+        "a replica that failed keeps its decider",
+        [("server", "self._decide = self._restart().decide", "self._restart()")],
+    ),
+    Mutant(
+        "what a failing replica held goes on in the order in which it came",
+        [
+            (
+                "server",
+                "sorted({**self._queued, **self._in_engine}.values())",
+                "list({**self._queued, **self._in_engine}.values())",
+            )
+        ],
+    ),
+    Mutant(
+        "what only waits is forgotten by a failure",
+        [("server", "{**self._queued, **self._in_engine}", "self._in_engine")],
+    ),
+    Mutant(
+        "a decider is not told who was given up",
+        [("server", "self._view.cancelled = (request,)", "pass")],
+    ),
+    Mutant(
+        "tokens of who gave up are not counted as wasted",
+        [
+            (
+                "server",
+                "            generated = self._engine.generated(request, now_ps)\n"
+                "            self._engine.abort",
+                "            self._engine.abort",
+            )
+        ],
+    ),
+    Mutant(
+        "nobody leaves the engine",
+        [("server", "self._engine.abort(request, now_ps)", "pass")],
+    ),
+    Mutant(
+        "a timer for now is out of time when somebody gave up",
+        [("server", "arrived is not None or bool(view.cancelled)", "arrived is not None")],
+    ),
+    Mutant(
+        "what waits in the engine is not among the waiting",
+        [("server", "len(self._queued) + len(self._engine.waiting_ids())", "len(self._queued)")],
+    ),
+    Mutant(
+        "only the first who finishes is told of",
+        [
+            (
+                "server",
+                "for request in finished:\n                            self",
+                "for request in finished[:1]:\n                            self",
+            )
+        ],
+    ),
+    Mutant(
+        "the end of the clock leaves out what is due at its own instant",
+        [("cluster", "if instant_ps > self._last_ps:", "if instant_ps >= self._last_ps:")],
+    ),
+    Mutant(
+        "arrivals still to come do not keep a run going",
+        [("cluster", "return self._noted + coming", "return self._noted")],
+    ),
+    Mutant(
+        "a replica that was touched is not looked at earlier",
+        [("cluster", "due_ps >= self._due_ps[index] or", "self._due_ps[index] < NEVER_PS or")],
+    ),
+    Mutant(
+        "a replica is looked at once",
+        [
+            (
+                "cluster",
+                "advance(due_ps + 1)\n                self.touched(index)",
+                "advance(due_ps + 1)",
+            )
+        ],
+    ),
+    Mutant(
+        "steps end before requests come",
+        [("cluster", "priority(SERVER, index)", "priority(ARRIVAL, -1)")],
+    ),
+]
+"""Errors that show only where replicas fail, scale, and have clients."""
+
 
 def leaping(edits: Sequence[tuple[str, str, str]]) -> Callable[..., None]:
     """Return `sim.cluster.run_cluster` as it would be with these edits; `sim` stays as it is."""
@@ -183,11 +273,27 @@ def reference() -> list[tuple[Case, Outcome]]:
     return [(case, run(case, run_stepwise)) for case in chosen]
 
 
-def test_without_an_error_all_agree(reference: list[tuple[Case, Outcome]]):
-    assert all(agrees(case, leaping([]), expected) for case, expected in reference)
+@pytest.fixture(scope="module")
+def busy_reference() -> list[tuple[Case, Outcome]]:
+    """Return the same of clusters in which much happens."""
+    chosen = [random_world(Random(seed)) for seed in range(CASES)]
+    return [(case, run(case, run_stepwise)) for case in chosen]
+
+
+def test_without_an_error_all_agree(
+    reference: list[tuple[Case, Outcome]], busy_reference: list[tuple[Case, Outcome]]
+):
+    runner = leaping([])
+    assert all(agrees(case, runner, expected) for case, expected in reference + busy_reference)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_an_error_is_found(mutant: Mutant, reference: list[tuple[Case, Outcome]]):
     runner = leaping(mutant.edits)
     assert not all(agrees(case, runner, expected) for case, expected in reference)
+
+
+@pytest.mark.parametrize("mutant", CLUSTER_MUTANTS, ids=lambda mutant: mutant.name)
+def test_an_error_in_a_cluster_is_found(mutant: Mutant, busy_reference: list[tuple[Case, Outcome]]):
+    runner = leaping(mutant.edits)
+    assert not all(agrees(case, runner, expected) for case, expected in busy_reference)

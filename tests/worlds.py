@@ -155,6 +155,8 @@ def random_world(dice: Random) -> Case:
         wild=dice.choice([None, dice.randint(1, 9)]),
         seed=dice.randint(0, 2**16),
     )
+    if dice.randint(0, 3) == 0:
+        case = replace(case, until_ps=dice.choice(_instants_of(world, case)))
     return replace(case, world=world)
 
 
@@ -191,6 +193,19 @@ def _cached(dice: Random, case: Case) -> Case:
         ),
         content=random_content(dice, lengths, size),
     )
+
+
+def _instants_of(world: World, case: Case) -> list[int]:
+    """Return instants at which the world means something to happen."""
+    found = [round(o.at_s / PS) for o in world.failures.scripted] if world.failures else []
+    habits = world.habits
+    for i, request in enumerate(case.requests):
+        found.append(request[0])
+        if habits and habits.timeout_ps != NEVER_PS:
+            found.append(request[0] + habits.timeout_ps)
+        if habits and habits.patience_ps and habits.patience_ps[i] != NEVER_PS:
+            found.append(request[0] + habits.patience_ps[i])
+    return found
 
 
 def _instants(case: Case) -> list[int]:
