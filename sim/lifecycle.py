@@ -208,7 +208,6 @@ class Lifecycle:
         self._list_taking()
         if serves:
             lost, generated = self._stations[index].fail(now_ps)
-            self._agenda.touched(index)
             self._lost(index, lost, generated, now_ps)
 
     def _drain_for(self, index: int, now_ps: int, back_ps: int) -> None:

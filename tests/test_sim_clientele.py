@@ -100,13 +100,13 @@ def test_a_retry_is_a_new_arrival_with_a_deadline_of_its_own():
 
     # An SLA of 50 from each arrival.
     r = served(
-        ((0, 3, 3, 50), (3, 3, 3)),
+        ((2, 3, 3, 50), (3, 3, 3)),
         timeout_ps=9,
         retries=1,
         backoff_ps=lambda request, retry: 91,
         decider=lambda rng: Notes(),
     )
-    first = [(0, 0, 50), (1, 3, NEVER_PS), (0, 100, 150), (1, 103, NEVER_PS)]
+    first = [(0, 2, 52), (1, 3, NEVER_PS), (0, 102, 152), (1, 103, NEVER_PS)]
     assert seen == first * 2  # by leaps and by steps
     assert r.moved == {}  # metrics count from the first submission
 
@@ -197,6 +197,7 @@ def test_the_next_of_a_session_drops_the_one_before():
     r = served(requests, sessions=sessions, cancels=lambda request: True)
     assert r.status == [CANCELLED, FINISHED, FINISHED, FINISHED]
     assert r.wasted == 1  # 0 has its first token at 8
+    assert served(requests, sessions=sessions).status == [FINISHED] * 4
     # Only those concerned, and only while they last.
     assert (
         served(requests, sessions=sessions, cancels=lambda request: request.id != 0).status
@@ -282,7 +283,7 @@ def test_a_turn_waits_for_the_one_it_follows():
 def test_a_turn_whose_thought_is_not_over_when_the_trace_says():
     # 0 is done at 8, 8 + 20; the trace says 12.
     r = served(((0, 3, 1), (12, 3, 1)), parents=[-1, 0], think_ps=[0, 20])
-    assert r.moved == {1: 28}
+    assert (r.moved, r.attempts, r.finished) == ({1: 28}, [1, 1], [8, 36])
 
 
 def test_a_turn_comes_after_one_that_failed_too():

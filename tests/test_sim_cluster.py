@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +23,7 @@ from sim.stepwise import run_stepwise
 if TYPE_CHECKING:
     from cases import Case, Outcome
 
+ROOT = Path(__file__).parents[1]
 ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -117,3 +122,44 @@ def test_a_replica_that_is_watched_does_what_it_does_unwatched(case: Case):
 class _LooksInTurn:
     def scenario(self, plain):
         return replace(plain, looks=True)
+
+
+EVERYTHING = """
+from hashlib import sha256
+from calibrate.library import load_profile
+from policies.scalers import make_scaler
+from sim import simulate
+from sim.autoscale import Autoscale
+from sim.clients import Clients
+from sim.failures import parse_failures
+from traces.workloads import workload
+r = simulate(
+    workload("W1", rps=30, n=300, seed=1),
+    load_profile("paper-qwen2.5-coder-3b"),
+    "saber",
+    replicas=2,
+    seed=5,
+    router="power-of-two",
+    jitter_cv=0.1,
+    startup_s=1,
+    clients=Clients(timeout_s=9, retries=2, cancel_after="exponential(20)"),
+    failures=parse_failures("random(9, repair_s=2), at(3, replica=1, for_s=1)"),
+    autoscale=Autoscale(make_scaler("queue(2)"), 4, interval_s=1, down_cooldown_s=3),
+)
+print(sha256((r.requests.to_csv() + str(r.summary())).encode()).hexdigest())
+"""
+
+
+def test_the_same_seed_is_the_same_run_in_every_process():
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", EVERYTHING],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
+    assert len(digests.pop()) == 65

@@ -202,6 +202,12 @@ def test_a_repaired_replica_returns_to_the_pool():
     assert r.paid == [[0, 110], [20, END], []]
 
 
+def test_what_is_off_can_not_fail():
+    # Replica 1 is off at 10, and started at 20 all the same.
+    r, _ = scaled(2, outages=(Outage(10 * PS, 1, 90 * PS), Maintenance(11 * PS, 1, 90 * PS)))
+    assert r.up[1] == r.paid[1] == [20, END]
+
+
 def test_what_a_scaler_drains_does_not_return_when_it_fails():
     r, _ = scaled(0, outages=(Outage(30 * PS, 0, 5 * PS),), requests=((0, 3, 9), (50, 3, 1)))
     assert (r.up[0], r.paid[0]) == ([0, 30], [0, 30])
