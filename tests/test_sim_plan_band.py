@@ -110,9 +110,10 @@ def test_a_clear_case_gets_one_seed_and_a_close_one_all():
     assert len(close.samples) == 5
 
 
-def test_thorough_takes_every_seed_at_once():
-    _, asked = drive(judged(POINT, RULES, thorough=True), [50.0] * 5)
-    assert asked == [(0, 1, 2, 3, 4)]
+@pytest.mark.parametrize(("at_least", "seeds"), [(1, 1), (2, 3), (3, 3), (5, 5), (9, 5)])
+def test_at_least_so_many_seeds_are_looked_at(at_least, seeds):
+    _, asked = drive(judged(POINT, RULES, at_least=at_least), [50.0] * 5)
+    assert asked == [tuple(range(seeds))]
 
 
 def test_a_look_takes_just_so_many():

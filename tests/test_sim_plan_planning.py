@@ -395,4 +395,6 @@ def test_what_is_the_same_is_said_once(found):
     said = sentences(same, RPS)
     assert f"{PAPER.name}, static(210): the same as under static(200)." in said
     assert sum(line.startswith("  - With one fewer") for line in said) == 1
-    assert not any("the same as" in line for line in sentences(found, RPS))
+    sizes = ["static(200)", "static(12)"]
+    other = plan(W3(), [Replica(PAPER)], sizes, rules(seeds=2), options=OPTIONS, cap=12)
+    assert not any("the same as" in line for line in sentences(other, RPS))

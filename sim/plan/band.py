@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 CLEAR = 2.0
 """A strain this many times above or below 1 is clear from a look at the first seeds."""
 
+FEW = 3
+"""Seeds from which an interval may be taken for what it says."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -48,7 +51,7 @@ class Rules:
     @property
     def stages(self) -> tuple[int, ...]:
         """How many seeds to look at before deciding whether to look at more."""
-        half = max(min(3, self.seeds), self.seeds // 2)
+        half = max(min(FEW, self.seeds), self.seeds // 2)
         return tuple(sorted({min(self.first, self.seeds), half, self.seeds}))
 
 
@@ -126,7 +129,7 @@ class Verdict:
     @property
     def is_clear(self) -> bool:
         """Whether more seeds would hardly change the answer."""
-        if len(self.samples) < 3:
+        if len(self.samples) < FEW:
             return not 1 / CLEAR <= self.mean_strain <= CLEAR
         return not self.straddles
 
@@ -145,14 +148,11 @@ class Verdict:
 
 
 def judged(
-    point: Point, rules: Rules, *, thorough: bool = False
+    point: Point, rules: Rules, *, at_least: int = 1
 ) -> Generator[Ask, tuple[Sample, ...], Verdict]:
-    """Look at a configuration on a few seeds, and on more while it is not clear.
-
-    With `thorough`, on every seed.
-    """
+    """Look at a configuration on a few seeds, `at_least` so many, and on more while not clear."""
     for count in rules.stages:
-        if thorough and count < rules.seeds:
+        if count < min(at_least, rules.seeds):
             continue
         samples = yield Ask(point, tuple(range(count)))
         verdict = Verdict(point, samples, rules)

@@ -29,8 +29,8 @@ answers
 pairs
     `profile`, `replicas`, `policy`, `baseline`, `condition`, `difference` (`mean`, `low`, `high`).
 mix
-    `policy`, `candidates`, `tried`, `look` (null where no mix is cheaper); null where there is
-    nothing to mix.
+    `policy`; `candidates`, mixes that cost less and might do, `tried`, those simulated, `left`,
+    those not ruled out; `look` (null where no mix is cheaper).  Null where there is nothing to mix.
 
 The last key, `warnings`, lists what a reader has to know before quoting a number.
 """
@@ -89,6 +89,7 @@ def document(plan: Plan, rate_rps: float, warnings: Sequence[str] = ()) -> dict[
             "policy": plan.mix.policy,
             "candidates": plan.mix.candidates,
             "tried": plan.mix.tried,
+            "left": plan.mix.left,
             "look": _look(plan, plan.mix.at, rate_rps),
         },
         "warnings": list(warnings),

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from sim.plan.answer import Answer, Lane, Span
-from sim.plan.band import Rules, Verdict, judged, looked_at
+from sim.plan.band import FEW, Rules, Verdict, judged, looked_at
 from sim.plan.breaks import breaks_first
 from sim.plan.evaluate import Ask, Point
 from sim.plan.search import Crossing, best, highest, least
@@ -23,7 +23,6 @@ X = TypeVar("X")
 T = TypeVar("T")
 
 START_SIZE = 64
-SIZE_SEEDS = 3
 BAND_STEPS = 3
 """How far from the answer the ends of its band are looked for."""
 NEAR = 1.03
@@ -38,12 +37,12 @@ def follow_lane(lane: Lane, rules: Rules) -> Generator[Ask, tuple[Sample, ...], 
         return Answer(lane, lane.policy, alone, None, alone)
     lane, replicas = yield from _least_replicas(lane, rules)
     count = lane.fixed or replicas or lane.cap
-    at = yield from judged(_at(lane, count), rules, thorough=True)
+    at = yield from judged(_at(lane, count), rules, at_least=rules.seeds)
     if replicas is None and lane.fixed is None:
         return Answer(lane, lane.policy, alone, None, at)
     lane, rate = yield from _highest_rate(lane, count, rules)
     # The size may have changed for one that is better at the highest rate.
-    at = yield from judged(_at(lane, count), rules, thorough=True)
+    at = yield from judged(_at(lane, count), rules, at_least=rules.seeds)
     answer = Answer(lane, lane.policy, alone, replicas, at, rate=rate)
     answer = replace(
         answer,
@@ -53,7 +52,7 @@ def follow_lane(lane: Lane, rules: Rules) -> Generator[Ask, tuple[Sample, ...], 
         breaks=(yield from breaks_first(at, rules)),
     )
     if rate.meets is not None and answer.breaks is not None:
-        at_rate = yield from judged(_at(lane, count, rate.meets), rules, thorough=True)
+        at_rate = yield from judged(_at(lane, count, rate.meets), rules, at_least=rules.seeds)
         by_seeds = _rate_by_seeds(at, at_rate, answer.breaks.at)
         answer = replace(answer, at_rate=at_rate, rate_by_seeds=by_seeds)
     if lane.has_intervals:
@@ -66,10 +65,13 @@ def _at(lane: Lane, count: int, rate: float = 1.0, costs: Costs = "fitted") -> P
 
 
 def _along(
-    search: Generator[X, float, T], point_of: Callable[[X], Point], rules: Rules
+    search: Generator[X, float, T],
+    point_of: Callable[[X], Point],
+    rules: Rules,
+    at_least: int = 1,
 ) -> Generator[Ask, tuple[Sample, ...], T]:
     """Drive a search with the strains of the points it asks for."""
-    return (yield from _drive(search, lambda x: judged(point_of(x), rules)))
+    return (yield from _drive(search, lambda x: judged(point_of(x), rules, at_least=at_least)))
 
 
 def _drive(
@@ -107,37 +109,33 @@ def _least_replicas(
 def _highest_rate(
     lane: Lane, count: int, rules: Rules
 ) -> Generator[Ask, tuple[Sample, ...], tuple[Lane, Crossing]]:
-    """Return the highest rate, with the best size there where there is a choice."""
-    found = yield from _rate(lane, count, rules)
-    while lane.sizes and found.meets is not None:
+    """Return the highest rate: roughly on the first seeds, there the best size, then exactly."""
+    rough = yield from _roughly(lane, count, rules)
+    tried = {lane.policy}
+    while lane.sizes and rough.meets is not None:
         # The size that does best where this one just failed is the one to go on with.
-        other = yield from _best_size(lane, count, found.misses or found.meets, rules)
-        if other.policy == lane.policy:
-            break
-        at = partial(_at, other, count)
-        more = yield from _along(highest(found.meets, slope=found.slope), at, rules)
+        other = yield from _best_size(lane, count, rough.misses or rough.meets, rules)
         # At the rate as given the other size has to do as well.
-        given = yield from judged(at(1.0), rules)
-        if (
-            more.meets is None
-            or more.meets <= found.meets
-            or (found.meets >= 1 and not given.meets)
-        ):
+        given = yield from judged(_at(other, count), rules)
+        if other.policy in tried or (rough.meets >= 1 and not given.meets):
             break
-        lane, found = other, more
+        tried.add(other.policy)
+        lane, rough = other, (yield from _roughly(other, count, rules, rough.meets))
+    if rough.meets is None or rough.misses is None:
+        return lane, rough
+    # So near the target one seed is not enough to call anything clear.
+    search = highest(rough.meets, slope=rough.slope)
+    found = yield from _along(search, partial(_at, lane, count), rules, at_least=FEW)
     return lane, found
 
 
-def _rate(lane: Lane, count: int, rules: Rules) -> Generator[Ask, tuple[Sample, ...], Crossing]:
-    """Return the highest rate of one policy: roughly on few seeds, from there on all."""
-
+def _roughly(
+    lane: Lane, count: int, rules: Rules, start: float = 1.0
+) -> Generator[Ask, tuple[Sample, ...], Crossing]:
     def look(rate: float) -> Generator[Ask, tuple[Sample, ...], Verdict]:
         return looked_at(_at(lane, count, rate), rules, rules.first)
 
-    rough = yield from _drive(highest(tolerance=ROUGH), look)
-    start = rough.meets or rough.misses
-    assert start is not None
-    return (yield from _along(highest(start, slope=rough.slope), partial(_at, lane, count), rules))
+    return (yield from _drive(highest(start, tolerance=ROUGH), look))
 
 
 def _best_size(
@@ -150,7 +148,7 @@ def _best_size(
         lambda size: looked_at(
             _at(replace(lane, policy=lane.sizes[size]), count, rate),
             rules,
-            max(SIZE_SEEDS, rules.first),
+            max(FEW, rules.first),
         ),
     )
     return replace(lane, policy=lane.sizes[size])

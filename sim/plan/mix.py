@@ -1,25 +1,31 @@
-"""The cheapest mix of kinds: few candidates, in order of price, until one does."""
+"""The cheapest mix of kinds: few candidates, each of which rules out many whatever comes of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from sim.plan.band import Rules, Verdict, judged
 from sim.plan.evaluate import Ask, Point
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from sim.plan.measure import Sample
 
 Counts = tuple[int, ...]
 
-SLACK = 0.1
-"""How far below the sum of its parts a mix may look and still be tried: pools share bursts."""
+SLACK = 0.4
+"""How far below the sum of its parts a mix may look and still be tried.
+
+Pools share bursts, and a router that knows the kinds gives each what it is good at.
+"""
 AT_MOST = 40
-"""Mixes tried at most, the cheapest first."""
+"""Mixes tried at most."""
+WEIGHED = 100
+"""Mixes at most among which the next to try is chosen."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,9 @@ class Mix:
     ----------
     policy : str
         Label of the policy all replicas run.
-    candidates, tried : int
-        How many mixes were cheaper and not hopeless by their parts, and how many were simulated.
+    candidates, tried, left : int
+        How many mixes were cheaper and not hopeless by their parts, how many of them were
+        simulated, and how many of them might still be cheaper than what was found.
     at : Verdict or None
         The mix, None where none does.
     """
@@ -58,6 +65,7 @@ class Mix:
     policy: str
     candidates: int
     tried: int
+    left: int
     at: Verdict | None
 
 
@@ -71,15 +79,27 @@ def candidates(needs: Sequence[Need]) -> list[Counts]:
     if not alone:
         return []
     ceiling = min(alone)
-    most = [0 if need.replicas is None else need.replicas for need in needs]
     found = [
         counts
-        for counts in product(*(range(count + 1) for count in most))
+        for counts in _affordable(needs, ceiling)
         if sum(count > 0 for count in counts) > 1
         and price(counts, needs) < ceiling
         and _share(counts, needs) >= 1 - SLACK
     ]
     return sorted(found, key=lambda counts: (price(counts, needs), counts))
+
+
+def _affordable(needs: Sequence[Need], budget: float) -> Iterator[Counts]:
+    """Yield counts of kinds, none more than does alone, for less than the budget."""
+    if not needs:
+        yield ()
+        return
+    first, *others = needs
+    for count in range((first.replicas or 0) + 1):
+        left = budget - count * first.price_per_h
+        if left <= 0:
+            return
+        yield from ((count, *rest) for rest in _affordable(others, left))
 
 
 def price(counts: Counts, needs: Sequence[Need]) -> float:
@@ -94,13 +114,11 @@ def _share(counts: Counts, needs: Sequence[Need]) -> float:
 def cheapest_mix(
     needs: Sequence[Need], policy: str, rules: Rules
 ) -> Generator[Ask, tuple[Sample, ...], Mix]:
-    """Try mixes in order of price; a mix with no more of any kind than one that failed is skipped.
-
-    The first that meets the target on every seed's mean is the cheapest, and no smaller one does.
-    """
+    """Find the cheapest mix that meets the target by the rules."""
     listed = candidates(needs)
-    search = first_that_meets(listed)
+    search = cheapest_that_meets(listed, lambda counts: price(counts, needs))
     tried = 0
+    at: Verdict | None = None
     try:
         counts = next(search)
         while True:
@@ -108,26 +126,41 @@ def cheapest_mix(
             point = Point(tuple((k, n) for k, n in enumerate(counts) if n), policy)
             verdict = yield from judged(point, rules)
             if verdict.meets:
-                verdict = yield from judged(point, rules, thorough=True)
+                verdict = yield from judged(point, rules, at_least=rules.seeds)
+            at = verdict if verdict.meets else at
             counts = search.send(verdict.meets)
     except StopIteration as end:
-        found: Counts | None = end.value
-    return Mix(policy, len(listed), tried, verdict if found is not None else None)
+        left: int = end.value
+    return Mix(policy, len(listed), tried, left, at)
 
 
-def first_that_meets(listed: Sequence[Counts]) -> Generator[Counts, bool, Counts | None]:
-    """Find the first of `listed` that meets, asking for none below one that failed."""
-    failed: list[Counts] = []
-    for counts in listed:
-        if any(_within(counts, other) for other in failed):
-            continue
-        if (yield counts):
-            return counts
-        failed.append(counts)
-        if len(failed) == AT_MOST:
+def cheapest_that_meets(
+    listed: Sequence[Counts], price_of: Callable[[Counts], float]
+) -> Generator[Counts, bool, int]:
+    """Ask whether some of `listed` meet until all others are ruled out; return how many are not.
+
+    One that meets rules out all that cost as much, so that the last that meets is the cheapest;
+    one that fails rules out all with no more of any kind.  The next to be asked is the one that
+    rules out most at the worse of its two answers.
+
+    Parameters
+    ----------
+    listed : sequence of tuple of int
+        By price, ascending.
+    price_of : callable
+        The price of one.
+    """
+    counts = np.array(listed)
+    prices = np.array([price_of(each) for each in listed])
+    for _ in range(AT_MOST):
+        if not len(counts):
             break
-    return None
-
-
-def _within(counts: Counts, other: Counts) -> bool:
-    return all(a <= b for a, b in zip(counts, other, strict=True))
+        some = np.arange(0, len(counts), -(-len(counts) // WEIGHED))
+        below = np.all(counts[None] <= counts[some, None], axis=-1)
+        dearer = len(counts) - np.searchsorted(prices, prices[some])
+        place = int(np.minimum(below.sum(axis=1), dearer).argmax())
+        chosen = some[place]
+        meets = yield tuple(counts[chosen].tolist())
+        keep = prices < prices[chosen] if meets else ~below[place]
+        counts, prices = counts[keep], prices[keep]
+    return len(counts)

@@ -229,7 +229,7 @@ def _beside(answer: Answer, by: Answer, rules: Rules) -> Generator[Ask, tuple[Sa
     verdicts = []
     for policy in (answer.policy, by.policy):
         point = Point(((answer.lane.kind, count),), policy)
-        verdicts.append((yield from judged(point, rules, thorough=True)))
+        verdicts.append((yield from judged(point, rules, at_least=rules.seeds)))
     ours, theirs = verdicts
     binding = theirs.binding
     return Pair(

@@ -21,9 +21,9 @@ WIDE = 1.1
 def least(cap: int, start: int = 1) -> Generator[int, float, int | None]:
     """Find the least number that meets the target; None where not even `cap` does.
 
-    The strain is taken to fall with the number, up to noise: the numbers asked for grow from
-    `start` in doubling steps, then the gap is halved.  Below the answer, two are looked at: where
-    the second meets what the first did not, the search goes on from there.
+    The strain is taken to fall with the number, up to noise: the numbers asked for go up or down
+    from `start` in doubling steps, then the gap is halved.  Below the answer, two are looked at:
+    where the second meets what the first did not, the search goes on from there.
 
     Parameters
     ----------
@@ -37,8 +37,7 @@ def least(cap: int, start: int = 1) -> Generator[int, float, int | None]:
         if meets == cap:
             return None
         misses, meets, step = meets, min(meets + step, cap), 2 * step
-    step = 1
-    while step < meets - misses:  # a guess may be far too high
+    while not misses and step < meets:  # a guess may be far too high
         if not (yield meets - step) <= 1:
             misses = meets - step
             break

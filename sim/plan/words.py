@@ -224,18 +224,17 @@ def _mix(plan: Plan) -> list[str]:
         return [
             "No mix of kinds can be cheaper: the parts of all that cost less add up to too little."
         ]
+    seen = f"of {mix.candidates} cheaper ones that might do, {mix.tried} were simulated"
+    rest = f"{mix.left} were not looked at" if mix.left else "that rules out the others"
     if mix.at is None:
-        return [
-            f"No mix of kinds is cheaper: of {mix.candidates} cheaper ones that might do, "
-            f"{mix.tried} were simulated and none does."
-        ]
+        return [f"No mix of kinds was found to be cheaper: {seen}, none does, and {rest}."]
     made = " + ".join(f"{n} x {plan.kinds[kind].profile.name}" for kind, n in mix.at.point.fleet)
     doubt = " (not decided by the seeds)" if mix.at.straddles else ""
     used = mean_of(sample.utilisation for sample in mix.at.samples)
     return [
         f"Cheapest mix: {made} for {number(price_per_h(plan, mix.at))} an hour under "
         f"{short(mix.policy)}{doubt}; met on {mix.at.seeds_met} of {len(mix.at.samples)} seeds, "
-        f"{number(None if used is None else 100 * used)} % busy."
+        f"{number(None if used is None else 100 * used)} % busy; {seen}, and {rest}."
     ]
 
 
