@@ -207,6 +207,13 @@ def test_a_replica_that_drains_can_fail():
     assert r.up == [[0, 20, 60, END]]
 
 
+def test_maintenance_announced_twice_lasts_as_long_as_the_longer():
+    # 0 is done at 39; back at 10 + 20 by the first, at 20 + 50 by the second.
+    for drains in (((10, 0, 20), (20, 0, 50)), ((10, 0, 60), (20, 0, 5))):
+        r = failing(*((*drain, Maintenance) for drain in drains))
+        assert r.up == [[0, 39, 70, END]]
+
+
 def test_maintenance_of_what_is_down_or_starts():
     # Down 10-15; drained at 12 until 42.
     assert failing((10, 0, 5), (12, 0, 30, Maintenance)).up == [[0, 10, 42, END]]
