@@ -165,7 +165,13 @@ def simulate(
         seed=seed,
         options=used,
         warnings=warnings_of(
-            trace.warnings, len(trace), kinds, used, tally_of(trace, kinds, ledger), accounts
+            trace.warnings,
+            len(trace),
+            kinds,
+            chosen,
+            used,
+            tally_of(trace, kinds, ledger),
+            accounts,
         ),
         arrival_ps=arrival_ps,
         sla_ps=sla_ps,

@@ -190,7 +190,7 @@ def simulate_stream(
         seed=seed,
         options=used,
         warnings=warnings_of(
-            survey.warnings, survey.context.requests, kinds, used, clerk.tally, accounts
+            survey.warnings, survey.context.requests, kinds, chosen, used, clerk.tally, accounts
         ),
         submitted=clerk.tally.submitted,
         out=path,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from policies.protocol import NEVER_PS
+from policies.static import Static
 from sim.ledger import REFUSED, UNFINISHED, UNSET
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from calibrate.profile import Profile
+    from policies.protocol import Policy
     from sim.fleet import Replica
     from sim.ledger import Ledger, ReplicaLedger
     from sim.options import RunOptions
@@ -116,6 +118,7 @@ def warnings_of(
     trace_warnings: Sequence[str],
     requests: int,
     fleet: Sequence[Replica],
+    policy: Policy,
     options: RunOptions,
     tally: Tally,
     accounts: Sequence[ReplicaLedger],
@@ -137,6 +140,15 @@ def warnings_of(
         about += _about_ranges(kind.profile, stored_tokens, own)
         begin += kind.count
         found += about if len(fleet) == 1 else [f"{kind.profile.name}: {each}" for each in about]
+    if options.goodput_ms is not None and not isinstance(policy, Static):
+        found.append(
+            f"{policy.label} does not see the goodput limits: a policy is shown SLAs, "
+            + (
+                "and no request has one"
+                if tally.without_sla == tally.submitted
+                else "which count for nothing else here"
+            )
+        )
     found += _about_requests(requests, options, tally)
     return tuple(found)
 

@@ -106,7 +106,7 @@ def test_several_profiles_and_prices(capsys):
     }
     prices = [a["replicas"]["price_per_h"] for a in report["answers"] if a["reachable"]]
     assert report["best"]["price_per_h"] == min(prices)
-    assert set(report["mix"]) == {"policy", "candidates", "tried", "look"}
+    assert set(report["mix"]) == {"policy", "candidates", "tried", "left", "look"}
     assert any("roofline" in warning for warning in report["warnings"])
 
 

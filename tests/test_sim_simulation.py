@@ -239,6 +239,19 @@ def test_a_policy_that_keeps_requests_is_named():
     assert warnings_of(policy=lambda view: None, until_s=5.0) == ()
 
 
+def test_a_policy_that_is_not_shown_the_goodput_limits_is_named():
+    limits = {"ttft": 500.0}
+    bare = ONE.replace(sla_s=np.full(len(ONE), np.nan))
+
+    [with_slas] = warnings_of(policy="saber(estimator=linear)", goodput_ms=limits)
+    [without] = warnings_of(bare, policy="saber(estimator=linear)", goodput_ms=limits)
+
+    assert "does not see the goodput limits" in with_slas
+    assert with_slas.endswith("which count for nothing else here")
+    assert without.endswith("and no request has one")
+    assert warnings_of(goodput_ms=limits) == ()
+
+
 def test_warnings_of_trace_and_profile_are_carried_on():
     assumed = replace(PLAIN, kv_source="assumed: all of it", method="roofline")
     trace = Trace([0.0], [10], [3], sla_s=[1.0], warnings=["half of it was lost"])
