@@ -11,7 +11,7 @@ from worlds import PS, World, both
 
 from policies.protocol import NEVER_PS, Choice
 from sim.clientele import Habits
-from sim.failures import Failures, Outage, RandomOutages
+from sim.failures import Failures, Maintenance, Outage, RandomOutages
 from sim.ledger import CANCELLED, FAILED, FINISHED, REFUSED, TIMED_OUT, UNFINISHED, UNSET
 
 ALONE = ((0, 3, 3),)
@@ -109,6 +109,25 @@ def test_a_retry_is_a_new_arrival_with_a_deadline_of_its_own():
     first = [(0, 2, 52), (1, 3, NEVER_PS), (0, 102, 152), (1, 103, NEVER_PS)]
     assert seen == first * 2  # by leaps and by steps
     assert r.moved == {}  # metrics count from the first submission
+
+
+def test_nothing_of_an_attempt_is_left_to_the_next():
+    # The first try has its first token at 8 and hangs up at 10; the second is never released.
+    r = served(
+        timeout_ps=10,
+        retries=1,
+        backoff_ps=lambda request, retry: 20,
+        decider=lambda rng: Scripted({30: [Choice()]}),
+    )
+    assert (r.status, r.attempts, r.wasted) == ([TIMED_OUT], [2], 1)
+    assert (r.admitted, r.first_token) == ([UNSET], [UNSET])
+
+
+def test_who_hangs_up_last_ends_a_drain():
+    # Gone at 20: the replica is empty then, and returns at 10 + 30; its last step ends at 23.
+    failures = Failures([Maintenance(10 * PS, 0, 30 * PS)])
+    r = served(timeout_ps=20, failures=failures, until_ps=50)
+    assert (r.up, r.busy) == ([[0, 20, 40, 50]], [[0, 23]])
 
 
 def test_what_a_client_does_in_answer_comes_a_picosecond_later():

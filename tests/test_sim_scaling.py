@@ -152,6 +152,8 @@ def test_a_cooldown_counts_from_the_last_change_of_its_direction():
 def test_the_instant_at_which_a_cooldown_ends_is_free():
     _, seen = scaled(2, 3, 4, pool=4, up=20)
     assert [load.taking for load in seen[:4]] == [1, 2, 3, 4]
+    _, seen = scaled(2, 1, 0, ready=3, down=20)
+    assert [load.taking for load in seen[:4]] == [3, 2, 1, 0]
 
 
 def test_the_last_drain_first_and_those_that_start_before_them():
