@@ -328,8 +328,8 @@ def _rate_rps(source: "Source") -> float:
     trace = source.trace
     if not trace.span_s:
         raise OptionError(
-            f"{source.path} has {len(trace)} requests over 0 s: a plan needs a rate, expected at "
-            "least two requests at different times"
+            f"{source.path}: all requests ({len(trace)}) come at one instant, but a plan needs a "
+            "rate: expected at least two at different times"
         )
     return (len(trace) - 1) / trace.span_s
 

@@ -388,6 +388,16 @@ def test_replicas_that_fail_take_more_of_them():
     assert prone.answers[0].replicas > sound.answers[0].replicas
 
 
+def test_a_target_met_at_any_rate_is_no_capacity():
+    easy = plan(W3(n=3), [Replica(PAPER)], ["saber"], rules("e2e_p99<=60"), options=OPTIONS)
+
+    [answer] = easy.answers
+    assert answer.rate.misses is None
+    assert "over " in rows(easy, RPS)[0][5]
+    assert any("too few requests to say what it bears" in line for line in sentences(easy, RPS))
+    assert easy.runs.made < 40
+
+
 def test_what_is_the_same_is_said_once(found):
     sizes = ["static(200)", "static(210)"]
     same = plan(W3(), [Replica(PAPER)], sizes, rules(seeds=2), options=OPTIONS, cap=12)

@@ -70,7 +70,9 @@ def breaks_first(
 ) -> Generator[Ask, tuple[Sample, ...], Break]:
     """Look at what a rate `rise` times as high does to a configuration."""
     point = replace(given.point, rate=rise * given.point.rate)
-    at = yield from judged(point, rules, at_least=rules.seeds)
+    at = yield from judged(point, rules)
+    if not at.meets:
+        at = yield from judged(point, rules, at_least=rules.seeds)
     binding = at.binding
     condition = rules.target.conditions[binding]
     values: dict[str, float] = {}

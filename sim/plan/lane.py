@@ -25,7 +25,10 @@ T = TypeVar("T")
 START_SIZE = 64
 BAND_STEPS = 3
 """How far from the answer the ends of its band are looked for."""
-NEAR = 1.03
+NEAR = 1.01
+"""Looks at rates closer than this say nothing of how the strain rises between them."""
+APART = 0.1
+"""How far apart, in the logarithm of the rate, they say it best."""
 ROUGH = 0.05
 """Tolerance of the first search for a rate, on the first seeds only."""
 
@@ -40,7 +43,7 @@ def follow_lane(lane: Lane, rules: Rules) -> Generator[Ask, tuple[Sample, ...], 
     at = yield from judged(_at(lane, count), rules, at_least=rules.seeds)
     if replicas is None and lane.fixed is None:
         return Answer(lane, lane.policy, alone, None, at)
-    lane, rate = yield from _highest_rate(lane, count, rules)
+    lane, rate, looks = yield from _highest_rate(lane, count, rules)
     # The size may have changed for one that is better at the highest rate.
     at = yield from judged(_at(lane, count), rules, at_least=rules.seeds)
     answer = Answer(lane, lane.policy, alone, replicas, at, rate=rate)
@@ -53,7 +56,7 @@ def follow_lane(lane: Lane, rules: Rules) -> Generator[Ask, tuple[Sample, ...], 
     )
     if rate.meets is not None and answer.breaks is not None:
         at_rate = yield from judged(_at(lane, count, rate.meets), rules, at_least=rules.seeds)
-        by_seeds = _rate_by_seeds(at, at_rate, answer.breaks.at)
+        by_seeds = rate_by_seeds([at, *looks, answer.breaks.at], at_rate)
         answer = replace(answer, at_rate=at_rate, rate_by_seeds=by_seeds)
     if lane.has_intervals:
         answer = yield from _by_costs(answer, rules)
@@ -65,13 +68,10 @@ def _at(lane: Lane, count: int, rate: float = 1.0, costs: Costs = "fitted") -> P
 
 
 def _along(
-    search: Generator[X, float, T],
-    point_of: Callable[[X], Point],
-    rules: Rules,
-    at_least: int = 1,
+    search: Generator[X, float, T], point_of: Callable[[X], Point], rules: Rules
 ) -> Generator[Ask, tuple[Sample, ...], T]:
     """Drive a search with the strains of the points it asks for."""
-    return (yield from _drive(search, lambda x: judged(point_of(x), rules, at_least=at_least)))
+    return (yield from _drive(search, lambda x: judged(point_of(x), rules)))
 
 
 def _drive(
@@ -96,7 +96,7 @@ def _least_replicas(
     while lane.sizes and found != 1:
         # The size that does best where this one just failed is the one to go on with.
         below = lane.cap if found is None else found - 1
-        other = yield from _best_size(lane, below, 1.0, rules)
+        other = yield from _best_size(lane, below, 1.0, rules, max(FEW, rules.first))
         if other.policy == lane.policy:
             break
         fewer = yield from _along(least(lane.cap, found or lane.cap), partial(_at, other), rules)
@@ -108,25 +108,33 @@ def _least_replicas(
 
 def _highest_rate(
     lane: Lane, count: int, rules: Rules
-) -> Generator[Ask, tuple[Sample, ...], tuple[Lane, Crossing]]:
-    """Return the highest rate: roughly on the first seeds, there the best size, then exactly."""
+) -> Generator[Ask, tuple[Sample, ...], tuple[Lane, Crossing, list[Verdict]]]:
+    """Return the highest rate: roughly on the first seeds, there the best size, then exactly.
+
+    With the lane, whose size may be another, and the looks that were taken near that rate.
+    """
     rough = yield from _roughly(lane, count, rules)
-    tried = {lane.policy}
-    while lane.sizes and rough.meets is not None:
+    for seeds in (rules.first, max(FEW, rules.first)) if lane.sizes else ():
+        if rough.meets is None:
+            break
         # The size that does best where this one just failed is the one to go on with.
-        other = yield from _best_size(lane, count, rough.misses or rough.meets, rules)
+        fails = rough.misses or rough.meets
+        other = yield from _best_size(lane, count, fails, rules, seeds)
         # At the rate as given the other size has to do as well.
         given = yield from judged(_at(other, count), rules)
-        if other.policy in tried or (rough.meets >= 1 and not given.meets):
-            break
-        tried.add(other.policy)
-        lane, rough = other, (yield from _roughly(other, count, rules, rough.meets))
+        if other.policy != lane.policy and (rough.meets < 1 or given.meets):
+            lane, rough = other, (yield from _roughly(other, count, rules, rough.meets))
     if rough.meets is None or rough.misses is None:
-        return lane, rough
-    # So near the target one seed is not enough to call anything clear.
-    search = highest(rough.meets, slope=rough.slope)
-    found = yield from _along(search, partial(_at, lane, count), rules, at_least=FEW)
-    return lane, found
+        return lane, rough, []
+    looks: list[Verdict] = []
+
+    def look(rate: float) -> Generator[Ask, tuple[Sample, ...], Verdict]:
+        # So near the target one seed is not enough to call anything clear.
+        looks.append((yield from judged(_at(lane, count, rate), rules, at_least=FEW)))
+        return looks[-1]
+
+    found = yield from _drive(highest(rough.meets, slope=rough.slope), look)
+    return lane, found, looks
 
 
 def _roughly(
@@ -139,16 +147,14 @@ def _roughly(
 
 
 def _best_size(
-    lane: Lane, count: int, rate: float, rules: Rules
+    lane: Lane, count: int, rate: float, rules: Rules, seeds: int
 ) -> Generator[Ask, tuple[Sample, ...], Lane]:
     """Return the lane with the size that strains least at a number of replicas and a rate."""
     [start] = [size for size, label in lane.sizes.items() if label == lane.policy]
     size = yield from _drive(
         best(sorted(lane.sizes), start),
         lambda size: looked_at(
-            _at(replace(lane, policy=lane.sizes[size]), count, rate),
-            rules,
-            max(FEW, rules.first),
+            _at(replace(lane, policy=lane.sizes[size]), count, rate), rules, seeds
         ),
     )
     return replace(lane, policy=lane.sizes[size])
@@ -174,23 +180,36 @@ def _replicas_by_seeds(
     return Span(low, high)
 
 
-def _rate_by_seeds(given: Verdict, at_rate: Verdict, beyond: Verdict) -> Span | None:
+def rate_by_seeds(looks: list[Verdict], at_rate: Verdict) -> Span | None:
     """Return where the worse and the better end of the interval cross the target.
 
-    Between the rates that were looked at on every seed, the logarithm of the strain is taken for
-    a straight line.
+    Between rates, the logarithm of the strain is taken for a straight line: through the highest
+    rate that meets and, on either side, that of `looks` on the same seeds that is best placed.
+    None for one seed, which has no interval.
     """
     if len(at_rate.samples) == 1:
         return None
     rate = at_rate.point.rate
-    # Too near, and the line between them is noise.
-    others = [v for v in (given, beyond) if not 1 / NEAR < v.point.rate / rate < NEAR]
-    curve = sorted([at_rate, *others], key=lambda verdict: verdict.point.rate)
-    rates = [verdict.point.rate for verdict in curve]
-    return Span(
-        crossing(rates, [verdict.worst_strain for verdict in curve]),
-        crossing(rates, [verdict.best_strain for verdict in curve]),
-    )
+    alike = [look for look in looks if len(look.samples) == len(at_rate.samples)]
+    below = [look for look in alike if look.point.rate < rate / NEAR]
+    above = [look for look in alike if look.point.rate > rate * NEAR]
+
+    def ends(strain_of: Callable[[Verdict], float]) -> float | None:
+        curve = {rate: strain_of(at_rate)}
+        for side in (below, above):
+            found = [look for look in side if 0 < strain_of(look) < math.inf]
+            # Farther off the line bends; nearer it is noise.
+            best = min(found, key=lambda look: abs(_apart(look, rate) - APART), default=None)
+            if best is not None:
+                curve[best.point.rate] = strain_of(best)
+        rates = sorted(curve)
+        return crossing(rates, [curve[each] for each in rates])
+
+    return Span(ends(lambda look: look.worst_strain), ends(lambda look: look.best_strain))
+
+
+def _apart(look: Verdict, rate: float) -> float:
+    return abs(math.log(look.point.rate / rate))
 
 
 def crossing(rates: list[float], strains: list[float]) -> float | None:
@@ -198,7 +217,7 @@ def crossing(rates: list[float], strains: list[float]) -> float | None:
 
     None where it does not rise, or lies farther than twice off the rates looked at.
     """
-    if not all(0 < strain < math.inf for strain in strains):
+    if len(rates) < 2 or not all(0 < strain < math.inf for strain in strains):
         return None
     x, y = [math.log(rate) for rate in rates], [math.log(strain) for strain in strains]
     place = next((i for i in range(len(y) - 1) if y[i + 1] > 0), len(y) - 2)

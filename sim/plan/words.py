@@ -70,7 +70,9 @@ def _row(plan: Plan, answer: Answer, rate_rps: float) -> list[str]:
     least = f"over {answer.lane.cap}" if answer.replicas is None else f"{answer.replicas}"
     rate = MISSING
     if answer.rate is not None and answer.rate.meets is not None:
-        rate = number(answer.rate.meets * rate_rps) + _within(answer.rate_by_seeds, rate_rps)
+        endless = "over " * (answer.rate.misses is None)
+        rate = f"{endless}{number(answer.rate.meets * rate_rps)}"
+        rate += _within(answer.rate_by_seeds, rate_rps) * (not endless)
     return [
         *head,
         least + _within(answer.replicas_by_seeds),
@@ -102,10 +104,11 @@ def sentences(plan: Plan, rate_rps: float) -> list[str]:
     said += _mix(plan)
     ends = f"{plan.rules.level_pct:g} % intervals over {plan.rules.seeds} seeds"
     by = f"the worse end of the {ends}" if plan.rules.cautious else "the mean over seeds"
+    made = f"{plan.runs.made:,} simulation{'s' if plan.runs.made > 1 else ''}"
     said.append(
-        f"Decided by {by}; {plan.runs.made:,} simulations."
+        f"Decided by {by}; {made}."
         if plan.rules.seeds > 1
-        else f"One seed has no interval: nothing here is decided; {plan.runs.made:,} simulations."
+        else f"One seed has no interval: nothing here is decided; {made}."
     )
     return said
 
@@ -117,7 +120,8 @@ def _verdict(plan: Plan) -> str:
     price = plan.price_per_h(best)
     cost = "" if price is None else f", {number(price)} an hour"
     fleet = f"{best.replicas} x {name_of(plan, best)} under {short(best.policy)}"
-    return f"To keep {target}: {fleet}{cost}."
+    doubt = " (the seeds leave doubt, see below)" if decided(best) is False else ""
+    return f"To keep {target}: {fleet}{cost}{doubt}."
 
 
 def _about(plan: Plan, answer: Answer, rate_rps: float) -> list[str]:
@@ -149,10 +153,26 @@ def _left(answer: Answer) -> str:
         left = margins(answer.at)[condition.name]
         size = _amount(condition, abs(left))
         parts.append(f"{condition.name} is {size} {'inside' if left >= 0 else 'outside'} its limit")
-    room = ""
-    if answer.rate is not None and answer.rate.meets is not None and answer.rate.meets >= 1:
-        room = f", with room for {100 * (answer.rate.meets - 1):.0f} % more requests"
-    return f"With {answer.count}, {' and '.join(parts)}{room}."
+    return f"With {answer.count}, {' and '.join(parts)}{_room(answer)}."
+
+
+def _room(answer: Answer) -> str:
+    """Return what the highest rate says about the rate given."""
+    rate = answer.rate
+    if rate is None or rate.meets is None:
+        return ""
+    if rate.misses is None:
+        return (
+            f" and stays so at every rate looked at, up to {rate.meets:,.0f} times the one given: "
+            "too few requests to say what it bears"
+        )
+    if rate.meets >= 1:
+        return f", with room for {100 * (rate.meets - 1):.0f} % more requests"
+    return (
+        f", but the target is missed at a rate {100 * (1 - rate.misses):.0f} % lower too"
+        if answer.at.meets and rate.misses < 1
+        else ""
+    )
 
 
 def _amount(condition: Condition, value: float) -> str:
