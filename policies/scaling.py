@@ -1,7 +1,7 @@
 """How many replicas: what a scaler is shown and the Protocol it fulfils.
 
 A scaler only says how many it wants.  Bounds, cooldowns, start-up delays and draining are the
-cluster's, see `sim.autoscale`.
+cluster's, see `sim.cluster.autoscale`.
 """
 
 from __future__ import annotations

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sim.cluster.fleet import Replica
     from sim.result import Result
     from sim.simulation import simulate
 
-__all__ = ["Result", "simulate"]
+__all__ = ["Replica", "Result", "simulate"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +21,10 @@ def __getattr__(name: str) -> Any:
         from sim.simulation import simulate
 
         return simulate
+    if name == "Replica":
+        from sim.cluster.fleet import Replica
+
+        return Replica
     if name == "Result":
         from sim.result import Result
 

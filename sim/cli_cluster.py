@@ -9,10 +9,10 @@ from sim.cli_options import decimal, whole
 from sim.options import OptionError, RunOptions
 
 if TYPE_CHECKING:
-    from sim.autoscale import Autoscale
-    from sim.clients import Clients
-    from sim.failures import Failures, OnFailure
-    from sim.tenants import Tenants
+    from sim.cluster.autoscale import Autoscale
+    from sim.cluster.clients import Clients
+    from sim.cluster.failures import Failures, OnFailure
+    from sim.cluster.tenants import Tenants
 
 CLUSTER = "Cluster: routing, failures, scaling"
 CLIENTS = "Clients: patience, retries, closed loop, tenants"
@@ -210,7 +210,7 @@ class ClusterFlags:
         if self.failures is None:
             self._refuse("failures", "on_failure")
             return None
-        from sim.failures import parse_failures
+        from sim.cluster.failures import parse_failures
 
         return parse_failures(self.failures, cast("OnFailure", self.on_failure or "retry"))
 
@@ -224,7 +224,7 @@ class ClusterFlags:
                 f"--autoscale {self.autoscale!r} needs a bound: expected --max-replicas N"
             )
         from policies.scalers import make_scaler
-        from sim.autoscale import Autoscale
+        from sim.cluster.autoscale import Autoscale
 
         given = self._given(*names)
         if "scale_interval_s" in given:
@@ -240,7 +240,7 @@ class ClusterFlags:
         given |= {name: True for name in ("cancel_on_next", "await_parent") if getattr(self, name)}
         if not given:
             return None
-        from sim.clients import Clients
+        from sim.cluster.clients import Clients
 
         return Clients(**given)
 
@@ -249,7 +249,7 @@ class ClusterFlags:
             self._refuse("tenant_shares", "tenant_max_requests")
             self._refuse("tenant_max_requests", "tenant_shares")
             return None
-        from sim.tenants import Tenants, parse_shares
+        from sim.cluster.tenants import Tenants, parse_shares
 
         return Tenants(parse_shares(self.tenant_shares), self.tenant_max_requests)
 
@@ -269,7 +269,7 @@ class ClusterFlags:
 def described(options: RunOptions) -> dict[str, Any]:
     """Return the options in JSON's types, routers, scalers and outages by what they are called."""
     from policies.routers import make_router
-    from sim.failures import OUTAGES
+    from sim.cluster.failures import OUTAGES
 
     names = {kind: name for name, kind in OUTAGES.items()}
     found = {**asdict(options), "router": make_router(options.router).label}

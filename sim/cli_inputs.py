@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from calibrate.profile import Profile
     from policies.protocol import Policy
-    from sim.fleet import Kind, Replica
+    from sim.cluster.fleet import Kind, Replica
     from sim.options import Discipline, RunOptions
     from sim.sources import Source
 
@@ -144,7 +144,7 @@ def fleet_of(
     Parameters
     ----------
     text : str
-        As `sim.fleet.parse_fleet` reads it.
+        As `sim.cluster.fleet.parse_fleet` reads it.
     replicas : int or None
         How many of a single profile.
     price : str or None
@@ -155,7 +155,7 @@ def fleet_of(
     OptionError, ProfileError
         For counts given twice or not at all, and prices that do not match.
     """
-    from sim.fleet import Replica, parse_fleet
+    from sim.cluster.fleet import Replica, parse_fleet
 
     kinds = parse_fleet(text)
     if len(kinds) > 1 and replicas is not None:

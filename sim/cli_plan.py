@@ -13,7 +13,7 @@ from sim.cli_group import flags_of
 from sim.options import OptionError, RunOptions
 
 if TYPE_CHECKING:
-    from sim.fleet import Replica
+    from sim.cluster.fleet import Replica
     from sim.plan.band import Rules
     from sim.plan.planning import Plan
     from sim.plan.target import Target
@@ -305,7 +305,7 @@ def _refuse_what_is_planned(options: RunOptions) -> None:
 def _kinds(profiles: str, prices: str | None, options: RunOptions) -> "list[Replica]":
     """Return the kinds of replica that may be bought, one of each."""
     from sim import cli_inputs
-    from sim.fleet import parse_fleet
+    from sim.cluster.fleet import parse_fleet
 
     names = [kind.name for kind in parse_fleet(profiles)]
     for kind in parse_fleet(profiles):

@@ -12,7 +12,7 @@ from sim.cli_group import flags_of
 from sim.options import OptionError, RunOptions
 
 if TYPE_CHECKING:
-    from sim.stream import StreamResult
+    from sim.streaming.stream import StreamResult
 
 MOST_GROUPS = 16
 
@@ -94,7 +94,7 @@ def run(
     from sim.breakdown import LABELS, breakdown
     from sim.result import Result
     from sim.simulation import simulate
-    from sim.stream import simulate_stream
+    from sim.streaming.stream import simulate_stream
 
     if out is not None:
         if out.suffix not in (".parquet", ".csv"):

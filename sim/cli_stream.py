@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from calibrate.profile import Profile
-    from sim.fleet import Replica
+    from sim.cluster.fleet import Replica
     from sim.options import RunOptions
     from traces.batches import Batches
 

@@ -25,6 +25,9 @@ RUNNING = "Running"
 MOST_ROWS = 40
 """Configurations, or failures, that are printed; the rest is in the files."""
 
+MOST_WARNINGS = 5
+"""That are printed; all are in the table's column and in the JSON document."""
+
 SPEAK_EVERY_S = 30.0
 """Where there is no terminal to draw a bar on."""
 
@@ -128,10 +131,11 @@ def sweep(
         raise OptionError("GRID is missing: expected a TOML file, such as --example prints")
     if resume and overwrite:
         raise OptionError("--resume and --overwrite contradict each other: expected one of them")
+    from sim import cli_inputs
     from sim.sweep.cells import cells_of
     from sim.sweep.grid import read_grid
     from sim.sweep.inputs import Inputs
-    from sim.sweep.overview import SHOWN, names_that_differ, overview
+    from sim.sweep.overview import SHOWN, names_that_differ, overview, warnings_of
     from sim.sweep.pools import check_pool, opened_pool
     from sim.sweep.store import opened
     from sim.sweep.sweep import run_sweep
@@ -139,7 +143,7 @@ def sweep(
     check_pool(backend, jobs, address)
     folder = Path(f"{grid.stem}-results") if out is None else out
     columns = SHOWN if show is None else tuple(word.strip() for word in show.split(","))
-    _find_own_modules()
+    cli_inputs.look_here()
     with console.stdout_for_json(json), console.progress("reading the grid"):
         inputs = Inputs(grid.parent)
         cells, repeated = cells_of(read_grid(grid), inputs)
@@ -150,30 +154,28 @@ def sweep(
         return
     with console.stdout_for_json(json), opened(folder) as store:
         _look_at(store, resume=resume, overwrite=overwrite)
-        with opened_pool(backend, jobs, address, inputs.objects) as pool, _shown() as on_progress:
+        workers = opened_pool(backend, jobs, address, inputs.objects, folder)
+        with workers as pool, _shown() as on_progress:
             try:
                 report = run_sweep(cells, inputs, store, pool, on_progress)
             except KeyboardInterrupt:
                 console.note(
                     f"stopped: {len(store.done & {c.key for c in cells}):,} of {len(cells):,} "
-                    f"cells are finished and kept in {store.path}; go on with --resume"
+                    f"cells are finished and kept in {folder}; go on with --resume"
                 )
                 raise
     table = overview(report.path, cells, columns) if report.path.exists() else []
+    warnings = warnings_of(report.path, cells) if report.path.exists() else {}
+    for text, count in list(warnings.items())[:MOST_WARNINGS]:
+        console.note(f"warning: {text} ({count:,} of {len(cells):,} cells)")
+    if len(warnings) > MOST_WARNINGS:
+        console.note(f"warning: {len(warnings) - MOST_WARNINGS:,} others, in the column warnings")
     if json:
-        console.show_json(_document(report, table))
+        console.show_json(_document(report, table, warnings))
     else:
         _print(report, table, columns, names_that_differ(cells))
     if report.failures:
         raise typer.Exit(1)
-
-
-def _find_own_modules() -> None:
-    """Let ``module:object`` be found in the current folder, after everything else."""
-    import os
-
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
 
 
 def _look_at(store: "Store", *, resume: bool, overwrite: bool) -> None:
@@ -252,7 +254,9 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _document(report: "Report", table: "list[Configuration]") -> dict[str, Any]:
+def _document(
+    report: "Report", table: "list[Configuration]", warnings: dict[str, int]
+) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {
@@ -269,6 +273,7 @@ def _document(report: "Report", table: "list[Configuration]") -> dict[str, Any]:
         "wall_s": report.wall_s,
         "workers_busy": report.busy,
         "configurations": [asdict(configuration) for configuration in table],
+        "warnings": [{"text": text, "cells": count} for text, count in warnings.items()],
     }
 
 
@@ -298,7 +303,8 @@ def _print(
         if len(table) > MOST_ROWS:
             console.show(f"... and {len(table) - MOST_ROWS:,} configurations more, in the table.")
     if report.failures:
-        console.show(f"{len(report.failures):,} cells failed; --resume tries them again:")
+        failed = f"{len(report.failures):,} cell{'s' if len(report.failures) > 1 else ''} failed"
+        console.show(f"{failed}; --resume tries again:")
         for failure in report.failures[:MOST_ROWS]:
             words = {n: v for n, v in failure.cell.setting.items() if n in varying or n == "seed"}
             console.show(f"  {failure.cell.key} ({describe(words)}): {failure.error}")

@@ -110,7 +110,7 @@ def with_tenants(trace: "Trace", tenants: str | None, seed: int) -> "Trace":
     """Return the trace with the tenants asked for."""
     if tenants is None:
         return trace
-    from sim.tenants import parse_shares
+    from sim.cluster.tenants import parse_shares
     from traces import tenancy
     from traces.seeds import stream
 

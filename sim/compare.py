@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from calibrate.profile import Profile
     from policies.protocol import Policy
-    from sim.fleet import Replica
+    from sim.cluster.fleet import Replica
     from sim.result import Result
     from traces.request import Trace
 

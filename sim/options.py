@@ -12,10 +12,10 @@ from policies.protocol import PS_PER_S
 
 if TYPE_CHECKING:
     from policies.routing import Router
-    from sim.autoscale import Autoscale
-    from sim.clients import Clients
-    from sim.failures import Failures
-    from sim.tenants import Tenants
+    from sim.cluster.autoscale import Autoscale
+    from sim.cluster.clients import Clients
+    from sim.cluster.failures import Failures
+    from sim.cluster.tenants import Tenants
 
 Discipline = Literal["prefill-first", "chunked"]
 GOODPUT_KEYS = ("ttft", "tpot", "e2el")

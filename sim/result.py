@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from policies.protocol import PS_PER_S
-from sim.fleet import describe
+from sim.cluster.fleet import describe
 from sim.ledger import STATUSES, UNSET
 from sim.options import OptionError, to_ps
 from sim.summary import Columns, columns_of, summarise
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from sim.fleet import Replica
+    from sim.cluster.fleet import Replica
     from sim.ledger import Ledger, ReplicaLedger
     from sim.options import RunOptions
     from traces.request import Trace

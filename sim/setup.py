@@ -10,30 +10,30 @@ import numpy as np
 
 from calibrate.capacity import with_utilization
 from policies.routers import make_router
-from sim.autoscale import Autoscale
-from sim.clients import Clients
+from sim.cluster.autoscale import Autoscale
+from sim.cluster.clients import Clients
+from sim.cluster.failures import Failures
+from sim.cluster.tenants import Tenants
 from sim.costs import StepCosts
-from sim.failures import Failures
 from sim.ledger import ReplicaLedger
 from sim.options import DEFAULT_MAX_NUM_SEQS, EngineLimits, OptionError, RunOptions, to_ps
 from sim.spec import ReplicaSpec
-from sim.tenants import Tenants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from calibrate.profile import Profile
     from policies.protocol import Policy
-    from sim.fleet import Replica
+    from sim.cluster.fleet import Replica
     from sim.ledger import Book, Lookup
     from sim.options import Discipline
     from traces.columns import HashIds
 
 _KINDS: dict[str, tuple[type[Any], str]] = {
-    "failures": (Failures, "sim.failures.parse_failures(text)"),
-    "clients": (Clients, "sim.clients.Clients"),
-    "autoscale": (Autoscale, "sim.autoscale.Autoscale"),
-    "tenants": (Tenants, "sim.tenants.Tenants"),
+    "failures": (Failures, "sim.cluster.failures.parse_failures(text)"),
+    "clients": (Clients, "sim.cluster.clients.Clients"),
+    "autoscale": (Autoscale, "sim.cluster.autoscale.Autoscale"),
+    "tenants": (Tenants, "sim.cluster.tenants.Tenants"),
 }
 """Options that are objects of their own, and where to get one."""
 

@@ -10,16 +10,16 @@ import numpy as np
 from policies.catalog import make_policy
 from policies.routers import make_router
 from policies.routing import Fleet
-from sim.cluster import run_cluster
-from sim.fleet import Replica, fleet_of
-from sim.goals import goals_of
-from sim.habits import habits_of
+from sim.cluster.fleet import Replica, fleet_of
+from sim.cluster.goals import goals_of
+from sim.cluster.habits import habits_of
+from sim.cluster.run import run_cluster
+from sim.cluster.scenario import Scenario
 from sim.intake import instants, mean_context_tokens, pending, refusals_of
 from sim.ledger import Ledger
 from sim.options import OptionError, RunOptions, to_ps, whole_number
 from sim.prefixcache import content_of
 from sim.result import Result
-from sim.scenario import Scenario
 from sim.setup import (
     CLIENT_STREAM,
     OUTAGE_STREAM,

@@ -1,8 +1,8 @@
 """The plain way to run a cluster: one event after another, one engine step after another.
 
 This is what ``leap=False`` runs and what the leaping cluster is held against with ``==``: engines,
-replicas and loop share no code with it.  What happens around the replicas (`sim.front`) is the
-same for both.  The next event is found by looking at all there are.
+replicas and loop share no code with it.  What happens around the replicas (`sim.cluster.front`) is
+the same for both.  The next event is found by looking at all there are.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from policies.protocol import NEVER_PS, View
-from sim.agenda import ARRIVAL, SERVER, priority
 from sim.choices import is_sound, not_queued, unsound
-from sim.front import Front
+from sim.cluster.agenda import ARRIVAL, SERVER, priority
+from sim.cluster.front import Front
 from sim.ledger import REFUSED
 from sim.stepengine import StepEngine
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from policies.protocol import Pending
-    from sim.scenario import Scenario
+    from sim.cluster.scenario import Scenario
     from sim.spec import Ended, ReplicaSpec
 
 TIMERS, BOUNDARIES = SERVER, SERVER + 1

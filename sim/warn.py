@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from calibrate.profile import Profile
     from policies.protocol import Policy
-    from sim.fleet import Replica
+    from sim.cluster.fleet import Replica
     from sim.ledger import Ledger, ReplicaLedger
     from sim.options import RunOptions
     from traces.request import Trace

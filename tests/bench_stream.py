@@ -23,7 +23,7 @@ from bench_measure import PROFILE, Rows, peak_mib
 from calibrate import load_profile
 from sim.feasible import Unloaded
 from sim.options import RunOptions
-from sim.stream import simulate_stream
+from sim.streaming.stream import simulate_stream
 from traces.batches import Batches, load_batches
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from policies.protocol import NEVER_PS, Choice, Pending
 from policies.routers import RoundRobin
 from policies.routing import Fleet
 from policies.static import PassThrough
+from sim.cluster.scenario import Scenario
 from sim.ledger import Ledger, ReplicaLedger
 from sim.options import EngineLimits
-from sim.scenario import Scenario
 from sim.spec import ReplicaSpec
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import pytest
 
 from calibrate.library import load_profile
 from policies.scalers import make_scaler
-from sim.autoscale import Autoscale
 from sim.cli import main
-from sim.clients import Clients
-from sim.failures import Failures, Maintenance, Outage, RandomOutages
+from sim.cluster.autoscale import Autoscale
+from sim.cluster.clients import Clients
+from sim.cluster.failures import Failures, Maintenance, Outage, RandomOutages
+from sim.cluster.tenants import Tenants
 from sim.simulation import simulate
-from sim.tenants import Tenants
 from traces.formats import load
 
 HEADER = "arrival_s,prompt_tokens,output_tokens,task,tenant,session,sla_s\n"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sim.cli import main
-from sim.histogram import RELATIVE_ERROR
+from sim.streaming.histogram import RELATIVE_ERROR
 from traces.formats import save
 from traces.workloads import workload
 

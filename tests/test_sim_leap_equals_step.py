@@ -10,7 +10,7 @@ from cases import run
 from hypothesis import HealthCheck, given, note, settings
 from strategies import cases
 
-from sim.cluster import run_cluster
+from sim.cluster.run import run_cluster
 from sim.ledger import FINISHED, REFUSED, UNFINISHED, UNSET
 from sim.stepwise import run_stepwise
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from cases import Case, Outcome
 
-LEAPING = ("sim.kvcache", "sim.decoding", "sim.engine", "sim.server", "sim.cluster")
+LEAPING = ("sim.kvcache", "sim.decoding", "sim.engine", "sim.server", "sim.cluster.run")
 """The modules of the leaping side, each after those it imports."""
 
 CASES = 300
@@ -200,21 +200,21 @@ CLUSTER_MUTANTS = [
     ),
     Mutant(
         "the end of the clock leaves out what is due at its own instant",
-        [("cluster", "if instant_ps > self._last_ps:", "if instant_ps >= self._last_ps:")],
+        [("cluster.run", "if instant_ps > self._last_ps:", "if instant_ps >= self._last_ps:")],
     ),
     Mutant(
         "arrivals still to come do not keep a run going",
-        [("cluster", "return self._noted + coming", "return self._noted")],
+        [("cluster.run", "return self._noted + coming", "return self._noted")],
     ),
     Mutant(
         "a replica that was touched is not looked at earlier",
-        [("cluster", "due_ps >= self._due_ps[index] or", "self._due_ps[index] < NEVER_PS or")],
+        [("cluster.run", "due_ps >= self._due_ps[index] or", "self._due_ps[index] < NEVER_PS or")],
     ),
     Mutant(
         "a replica is looked at once",
         [
             (
-                "cluster",
+                "cluster.run",
                 "advance(due_ps + 1)\n                self.touched(index)",
                 "advance(due_ps + 1)",
             )
@@ -222,14 +222,14 @@ CLUSTER_MUTANTS = [
     ),
     Mutant(
         "steps end before requests come",
-        [("cluster", "priority(SERVER, index)", "priority(ARRIVAL, -1)")],
+        [("cluster.run", "priority(SERVER, index)", "priority(ARRIVAL, -1)")],
     ),
 ]
 """Errors that show only where replicas fail, scale, and have clients."""
 
 
 def leaping(edits: Sequence[tuple[str, str, str]]) -> Callable[..., None]:
-    """Return `sim.cluster.run_cluster` as it would be with these edits; `sim` stays as it is."""
+    """Return `run_cluster` as it would be with these edits; `sim` stays as it is."""
     with patch.dict(sys.modules):
         for name in LEAPING:
             spec = find_spec(name)

@@ -8,9 +8,9 @@ from profile_cases import profile_with_raw, scaled
 
 from calibrate.library import load_profile
 from policies.catalog import make_policy
-from sim.failures import parse_failures
+from sim.cluster.failures import parse_failures
+from sim.cluster.fleet import Replica
 from sim.feasible import Unloaded
-from sim.fleet import Replica
 from sim.options import RunOptions
 from sim.plan.band import Rules
 from sim.plan.document import document, margins

@@ -6,7 +6,7 @@ import pytest
 from cases import Case, Scripted, limits, run
 
 from policies.protocol import Choice, PolicyError
-from sim.cluster import run_cluster
+from sim.cluster.run import run_cluster
 from sim.ledger import FINISHED, REFUSED, UNFINISHED, UNSET
 
 # Costs of `cases`: prefill 5 + tokens, decode 10 + B + context.

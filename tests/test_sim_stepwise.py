@@ -12,7 +12,7 @@ import pytest
 from cases import Case, Costs, Scripted, limits, run
 
 from policies.protocol import NEVER_PS, Choice, PolicyError
-from sim.cluster import run_cluster
+from sim.cluster.run import run_cluster
 from sim.ledger import FINISHED, REFUSED, UNFINISHED, UNSET
 from sim.stepwise import run_stepwise
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from strategies import random_case
 
 from policies.protocol import NEVER_PS
-from sim.autoscale import Autoscale
-from sim.clientele import Habits
-from sim.cluster import run_cluster
-from sim.failures import Failures, Maintenance, Outage, RandomOutages
+from sim.cluster.autoscale import Autoscale
+from sim.cluster.clientele import Habits
+from sim.cluster.failures import Failures, Maintenance, Outage, RandomOutages
+from sim.cluster.run import run_cluster
 from sim.stepwise import run_stepwise
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from policies.protocol import Pending
     from policies.routing import Fleet
     from policies.scaling import Load
-    from sim.scenario import Scenario
+    from sim.cluster.scenario import Scenario
 
 PS = 1e-12
 

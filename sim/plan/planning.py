@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
     from policies.protocol import Policy
-    from sim.fleet import Replica
+    from sim.cluster.fleet import Replica
     from sim.interval import Estimate
     from sim.options import RunOptions
     from sim.plan.measure import Sample

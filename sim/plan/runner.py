@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from calibrate.profile import Profile
     from calibrate.steptime import PiecewiseLinear, StepCost
     from policies.protocol import Policy
-    from sim.fleet import Replica
+    from sim.cluster.fleet import Replica
     from sim.options import RunOptions
     from sim.plan.evaluate import Costs, Point
     from sim.plan.measure import Sample

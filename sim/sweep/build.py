@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from policies.catalog import make_policy
 from policies.routers import make_router
 from policies.scalers import make_scaler
-from sim.autoscale import Autoscale
-from sim.clients import Clients
-from sim.failures import parse_failures
-from sim.fleet import Kind, parse_fleet
+from sim.cluster.autoscale import Autoscale
+from sim.cluster.clients import Clients
+from sim.cluster.failures import parse_failures
+from sim.cluster.fleet import Kind, parse_fleet
+from sim.cluster.tenants import Tenants
 from sim.options import OptionError, RunOptions
 from sim.sweep.words import NONE, OPTIONS
-from sim.tenants import Tenants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

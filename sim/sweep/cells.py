@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim.clients import Clients
+from sim.cluster.clients import Clients
 from sim.options import OptionError, RunOptions
 from sim.sweep.build import CALLS, kinds_of, nested, options_of
 from sim.sweep.canonical import canonical

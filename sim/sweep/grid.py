@@ -53,7 +53,7 @@ def read_grid(path: Path) -> Grid:
         If the file cannot be read.
     """
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = tomllib.loads(path.read_text("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OptionError(f"{path}: not a TOML file: {error}") from None
     try:

@@ -103,3 +103,21 @@ def names_that_differ(cells: Sequence[Cell]) -> list[str]:
         for name, found in values.items()
         if name != "seed" and (len(found) > 1 or given[name] < len(cells))
     ]
+
+
+def warnings_of(path: Path, cells: Sequence[Cell]) -> dict[str, int]:
+    """Return what the runs behind a table of results warn of, and how many of the cells do.
+
+    What most cells warn of comes first.
+    """
+    import pyarrow.parquet as pq
+
+    if "warnings" not in pq.read_schema(path).names:
+        return {}
+    table = pq.read_table(path, columns=["key", "warnings"])
+    keys = {cell.key for cell in cells}
+    found: Counter[str] = Counter()
+    for key, warnings in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        if key in keys:
+            found.update(set(warnings or ()))
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))

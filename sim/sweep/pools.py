@@ -52,7 +52,11 @@ class Pool:
 
 @contextmanager
 def opened_pool(
-    backend: str, jobs: int, address: str | None, objects: Mapping[str, Any]
+    backend: str,
+    jobs: int,
+    address: str | None,
+    objects: Mapping[str, Any],
+    scratch: Path | None = None,
 ) -> Iterator[Pool]:
     """Open workers that have some traces and profiles at hand.
 
@@ -66,6 +70,8 @@ def opened_pool(
         Of a cluster; None starts one on this machine.
     objects : mapping of str to Trace or Profile
         By digest.
+    scratch : Path, optional
+        Where processes of this machine may find them, the system's own place by default.
 
     Raises
     ------
@@ -83,7 +89,7 @@ def opened_pool(
 
             yield stack.enter_context(ray_pool(jobs, address, objects))
         else:
-            yield stack.enter_context(_loky_pool(jobs, objects))
+            yield stack.enter_context(_loky_pool(jobs, objects, scratch))
 
 
 def check_pool(backend: str, jobs: int, address: str | None) -> None:
@@ -124,7 +130,7 @@ def in_parallel(batches: Iterable[Batch], **where: Any) -> Iterator[Outcome]:
         delayed(run_batch)(batch) for batch in batches
     )
     try:
-        yield from outcomes
+        yield from islice(outcomes, None)  # itself, `yield from` would close them before we do
     finally:
         # When it is cut short, nobody needs to hear that workers had more to give.
         with catch_warnings():
@@ -180,12 +186,12 @@ def _unpickled(path: str) -> Any:
 
 
 @contextmanager
-def _loky_pool(jobs: int, objects: Mapping[str, Any]) -> Iterator[Pool]:
+def _loky_pool(jobs: int, objects: Mapping[str, Any], scratch: Path | None) -> Iterator[Pool]:
     workers = core_count(jobs)
     if workers == 1:
         yield Pool(1, InMemory(objects), lambda batches: map(run_batch, batches), apart=False)
         return
-    with tempfile.TemporaryDirectory(prefix="saber-") as folder:
+    with tempfile.TemporaryDirectory(prefix=".inputs-", dir=scratch) as folder:
         for digest, value in objects.items():
             (Path(folder) / digest).write_bytes(pickle.dumps(value))
         yield Pool(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,8 @@ class Store:
         self._next = 0
         for scratch in (*folder.glob(".*.tmp"), *(folder / UNSORTED).glob(".*.tmp")):
             scratch.unlink()  # of a process that was killed
+        for inputs in folder.glob(".inputs-*"):
+            shutil.rmtree(inputs, ignore_errors=True)
         for name in (OUTSIDE, CELLS):
             if (folder / name).exists():
                 self._find_rows(folder / name)
@@ -76,7 +79,17 @@ class Store:
             self.flush()
 
     def flush(self) -> None:
-        """Put what is pending on the disk."""
+        """Put what is pending on the disk.
+
+        Raises
+        ------
+        OptionError
+            If it cannot be written; it stays pending.
+        """
+        with _told(self.folder):
+            self._flush()
+
+    def _flush(self) -> None:
         self._flushed = time.monotonic()
         if not self._pending:
             return
@@ -97,8 +110,17 @@ class Store:
         -------
         int
             How many rows are kept that are not among the keys.
+
+        Raises
+        ------
+        OptionError
+            If they cannot be written; nothing that is on the disk is lost.
         """
-        self.flush()
+        with _told(self.folder):
+            return self._sort(keys, metadata)
+
+    def _sort(self, keys: Sequence[str], metadata: Mapping[str, str]) -> int:
+        self._flush()
         wanted = set(keys)
         outside = self.done - wanted
         path = self.folder / OUTSIDE
@@ -146,8 +168,9 @@ class Store:
             path.unlink(missing_ok=True)
             return
         scratch = path.with_name(f".{path.name}.tmp")
-        scratch.write_text("".join(json.dumps(f) + "\n" for f in failures), "utf-8")
-        put(scratch, path)
+        with _told(self.folder):
+            scratch.write_text("".join(json.dumps(f) + "\n" for f in failures), "utf-8")
+            put(scratch, path)
 
     def clear(self) -> None:
         """Remove all that is kept."""
@@ -177,6 +200,19 @@ class Store:
         for line in path.read_bytes().splitlines(keepends=True):
             self._sources[json.loads(line)["key"]] = (path, place)
             place += len(line)
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Say what is to be done when a disk is full, or a folder is gone."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error).splitlines()[0]
+        raise OptionError(
+            f"{folder} cannot be written ({why}); what is there is whole: make room, then go on "
+            "with --resume"
+        ) from None
 
 
 @contextmanager

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from sim.autoscale import Autoscale
-from sim.clients import Clients
-from sim.failures import Failures
+from sim.cluster.autoscale import Autoscale
+from sim.cluster.clients import Clients
+from sim.cluster.failures import Failures
+from sim.cluster.tenants import Tenants
 from sim.options import GOODPUT_KEYS, OptionError, RunOptions
-from sim.tenants import Tenants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

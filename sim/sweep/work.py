@@ -127,7 +127,7 @@ def run_cell(cell: Cell, supply: Supply) -> dict[str, Any]:
 
 def result_of(cell: Cell, supply: Supply, most: int | None = None) -> Result:
     """Return the result of one cell, of its first `most` requests where that is given."""
-    from sim.fleet import Replica
+    from sim.cluster.fleet import Replica
     from sim.simulation import simulate
     from sim.sweep.build import kinds_of, options_of
     from sim.sweep.requests import requests_of

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from policies.protocol import NEVER_PS
-from sim.clients import Clients
-from sim.habits import GOLDEN, habits_of
+from sim.cluster.clients import Clients
+from sim.cluster.habits import GOLDEN, habits_of
 from sim.options import OptionError, to_ps
 from traces.request import Trace
 

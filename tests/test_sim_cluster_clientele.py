@@ -10,8 +10,8 @@ from cases import Scripted, limits
 from worlds import PS, World, both
 
 from policies.protocol import NEVER_PS, Choice
-from sim.clientele import Habits
-from sim.failures import Failures, Maintenance, Outage, RandomOutages
+from sim.cluster.clientele import Habits
+from sim.cluster.failures import Failures, Maintenance, Outage, RandomOutages
 from sim.ledger import CANCELLED, FAILED, FINISHED, REFUSED, TIMED_OUT, UNFINISHED, UNSET
 
 ALONE = ((0, 3, 3),)

@@ -11,8 +11,8 @@ import numpy as np
 
 from policies.protocol import PS_PER_S
 from sim.gaps import GAP, GROWTH, STEPS, TOKENS, gap_rows
-from sim.histogram import Histogram
 from sim.ledger import FINISHED, STATUSES
+from sim.streaming.histogram import Histogram
 from sim.summary import PERCENTILES, costs, named, periods_within, prefix_hit_pct
 
 if TYPE_CHECKING:

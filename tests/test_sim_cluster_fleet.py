@@ -9,9 +9,9 @@ import pytest
 from test_queueing_theory import profile_of
 
 from sim import simulate
-from sim.autoscale import Autoscale
-from sim.failures import Failures, Maintenance, Outage
-from sim.fleet import Replica, describe, fleet_of
+from sim.cluster.autoscale import Autoscale
+from sim.cluster.failures import Failures, Maintenance, Outage
+from sim.cluster.fleet import Replica, describe, fleet_of
 from sim.options import OptionError
 from traces.request import Trace
 

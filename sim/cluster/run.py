@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 import simpy
 
 from policies.protocol import NEVER_PS
-from sim.agenda import ARRIVAL, SERVER, priority
-from sim.front import Front
+from sim.cluster.agenda import ARRIVAL, SERVER, priority
+from sim.cluster.front import Front
 from sim.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from policies.protocol import Pending
-    from sim.scenario import Scenario
+    from sim.cluster.scenario import Scenario
 
 FIRST_ARRIVAL = priority(ARRIVAL, 0)
 """The place of request 0 at its instant; the others follow by id."""

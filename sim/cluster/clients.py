@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sim.draws import Draw, parse_draw
+from sim.cluster.draws import Draw, parse_draw
 from sim.options import OptionError, whole_number
 
 MOST_RETRIES = 100
@@ -31,7 +31,7 @@ class Clients:
         attempt before, times a number drawn from ``1 - jitter`` to ``1 + jitter``.
     cancel_after : str or None
         How long users wait before they keep typing and the request is dropped: seconds, or a
-        distribution such as ``exponential(2)``; see `sim.draws.parse_draw`.
+        distribution such as ``exponential(2)``; see `sim.cluster.draws.parse_draw`.
     cancel_tasks : tuple of str
         Only requests of these tasks are cancelled; empty means all.
     cancel_on_next : bool

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from worlds import World, worlds
 
-from sim.cluster import run_cluster
+from sim.cluster.run import run_cluster
 from sim.ledger import CANCELLED, FAILED, FINISHED, REFUSED, TIMED_OUT, UNFINISHED, UNSET
 from sim.stepwise import run_stepwise
 
@@ -129,9 +129,9 @@ from hashlib import sha256
 from calibrate.library import load_profile
 from policies.scalers import make_scaler
 from sim import simulate
-from sim.autoscale import Autoscale
-from sim.clients import Clients
-from sim.failures import parse_failures
+from sim.cluster.autoscale import Autoscale
+from sim.cluster.clients import Clients
+from sim.cluster.failures import parse_failures
 from traces.workloads import workload
 r = simulate(
     workload("W1", rps=30, n=300, seed=1),

@@ -9,8 +9,8 @@ import pytest
 from test_queueing_theory import profile_of
 
 from sim import simulate
-from sim.clients import Clients
-from sim.draws import Exponential
+from sim.cluster.clients import Clients
+from sim.cluster.draws import Exponential
 from sim.options import OptionError
 from traces.request import Trace
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from policies.scalers import make_scaler
-from sim.autoscale import Autoscale
+from sim.cluster.autoscale import Autoscale
 from sim.options import OptionError
 
 QUEUE = make_scaler("queue(4)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.draws import Constant, Exponential, LogNormal, Uniform, parse_draw
+from sim.cluster.draws import Constant, Exponential, LogNormal, Uniform, parse_draw
 from sim.options import OptionError
 
 N = 40_000

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from policies.protocol import NEVER_PS
-from sim.agenda import ARRIVAL, DEPARTURE
+from sim.cluster.agenda import ARRIVAL, DEPARTURE
 from sim.ledger import CANCELLED, TIMED_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from policies.protocol import Pending
-    from sim.agenda import Agenda
+    from sim.cluster.agenda import Agenda
 
 
 @dataclass(frozen=True, eq=False)
 class Habits:
-    """`sim.clients.Clients` in the simulator's units, with everything random drawn.
+    """`sim.cluster.clients.Clients` in the simulator's units, with everything random drawn.
 
     Drawn before the run and kept by request: what happens in a run can then not shift what is
     drawn for another request.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sim.cluster.tenants import Tenants, parse_shares
 from sim.options import OptionError
-from sim.tenants import Tenants, parse_shares
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 from test_queueing_theory import profile_of
 
 from sim import simulate
-from sim.clients import Clients
-from sim.failures import Failures, RandomOutages
-from sim.fleet import Replica
-from sim.goals import goals_of
+from sim.cluster.clients import Clients
+from sim.cluster.failures import Failures, RandomOutages
+from sim.cluster.fleet import Replica
+from sim.cluster.goals import goals_of
 from sim.ledger import FAILED, FINISHED, Ledger
 from traces.request import Trace
 

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from calibrate import load_profile
 from policies.protocol import Choice
 from policies.static import Static
-from sim import underway
-from sim.clients import Clients
-from sim.failures import Failures, Outage
-from sim.fleet import Replica
-from sim.histogram import RELATIVE_ERROR
+from sim.cluster.clients import Clients
+from sim.cluster.failures import Failures, Outage
+from sim.cluster.fleet import Replica
 from sim.ledger import OpenLedger
 from sim.options import OptionError
 from sim.simulation import simulate
-from sim.stream import simulate_stream
+from sim.streaming import underway
+from sim.streaming.histogram import RELATIVE_ERROR
+from sim.streaming.stream import simulate_stream
 from traces.batches import load_batches
 from traces.formats import load, save
 from traces.request import Trace
@@ -31,7 +31,7 @@ from traces.workloads import workload
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sim.stream import StreamResult
+    from sim.streaming.stream import StreamResult
 
 PROFILE = load_profile("paper-qwen2.5-coder-3b")
 INEXACT = ("ttft_s", "tpot_s", "itl_s", "e2e_s")

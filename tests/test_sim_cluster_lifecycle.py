@@ -13,9 +13,9 @@ from cases import Scripted, limits, pass_through
 from worlds import PS, World, both
 
 from policies.protocol import Choice
-from sim import lifecycle
-from sim.clientele import Habits
-from sim.failures import Failures, Maintenance, Outage, RandomOutages
+from sim.cluster import lifecycle
+from sim.cluster.clientele import Habits
+from sim.cluster.failures import Failures, Maintenance, Outage, RandomOutages
 from sim.ledger import FAILED, FINISHED, UNFINISHED, UNSET
 from sim.options import OptionError
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.gaps import pooled_mean, pooled_percentiles
-from sim.histogram import RELATIVE_ERROR, Histogram
+from sim.streaming.histogram import RELATIVE_ERROR, Histogram
 
 PERCENT = (0, 1, 50, 90, 95, 99, 100)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from policies.protocol import NEVER_PS, PS_PER_S
-from sim.clientele import Habits
+from sim.cluster.clientele import Habits
 from sim.options import LONGEST_S, OptionError, to_ps
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from policies.protocol import Pending
-    from sim.clients import Clients
+    from sim.cluster.clients import Clients
     from traces.request import Trace
 
 GOLDEN = 0.6180339887498949

@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Any
 from policies.catalog import make_policy
 from policies.routers import make_router
 from policies.routing import Fleet
-from sim.cluster import run_cluster
-from sim.fleet import describe, fleet_of
-from sim.histogram import RELATIVE_ERROR
+from sim.cluster.fleet import describe, fleet_of
+from sim.cluster.run import run_cluster
+from sim.cluster.scenario import Scenario
 from sim.intake import MeanContext, instants
 from sim.options import OptionError, RunOptions, to_ps, whole_number
-from sim.rowfile import row_file
-from sim.scenario import Scenario
 from sim.setup import (
     ROUTER_STREAM,
     options_of,
@@ -31,7 +29,9 @@ from sim.setup import (
     specs_of,
     told,
 )
-from sim.underway import Clerk, Underway
+from sim.streaming.histogram import RELATIVE_ERROR
+from sim.streaming.rowfile import row_file
+from sim.streaming.underway import Clerk, Underway
 from sim.warn import warnings_of
 from traces.request import Trace
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from calibrate.profile import Profile
-    from sim.fleet import Replica
+    from sim.cluster.fleet import Replica
 
 _WHOLE = ("failures", "clients", "autoscale", "tenants", "prefix_caching", "startup_s")
 """Options that a streamed run does not have: they need the whole trace, or more of a cluster."""

@@ -11,8 +11,8 @@ from policies.protocol import PS_PER_S
 from sim.intake import instants, pending, refusals_of
 from sim.ledger import UNSET, OpenLedger
 from sim.result import Result
-from sim.running import RunningSummary
 from sim.setup import overhead_ps
+from sim.streaming.running import RunningSummary
 from sim.warn import Tally, tally_of
 from traces.request import Trace
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from policies.protocol import Pending
-    from sim.fleet import Replica
+    from sim.cluster.fleet import Replica
     from sim.ledger import ReplicaLedger
     from sim.options import EngineLimits, RunOptions
 

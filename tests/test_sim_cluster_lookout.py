@@ -13,9 +13,9 @@ from worlds import PS, World, both
 
 from policies.protocol import Choice, PolicyError
 from policies.scaling import Load
-from sim import scaling
-from sim.autoscale import Autoscale
-from sim.failures import Failures, Maintenance, Outage
+from sim.cluster import lookout
+from sim.cluster.autoscale import Autoscale
+from sim.cluster.failures import Failures, Maintenance, Outage
 from sim.ledger import FAILED, FINISHED
 from sim.options import OptionError
 
@@ -235,6 +235,6 @@ def test_a_wish_is_a_whole_number(wish):
 
 
 def test_more_looks_than_a_run_can_have_is_one_clear_line(monkeypatch):
-    monkeypatch.setattr(scaling, "MOST_LOOKS", 10)
+    monkeypatch.setattr(lookout, "MOST_LOOKS", 10)
     with pytest.raises(OptionError, match=r"^autoscale looked 10 times by .* longer interval_s$"):
         scaled(1)

@@ -107,7 +107,7 @@ class Failures:
         ):
             raise OptionError(
                 f"outages={self.outages!r}: expected a list of Outage, Maintenance and "
-                "RandomOutages, see sim.failures.parse_failures(text)"
+                "RandomOutages, see sim.cluster.failures.parse_failures(text)"
             )
         object.__setattr__(self, "outages", tuple(self.outages))
         if self.on_failure not in get_args(OnFailure):

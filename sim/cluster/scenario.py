@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from policies.routing import Fleet, Route
-    from sim.autoscale import Autoscale
-    from sim.clientele import Habits
-    from sim.failures import Failures
+    from sim.cluster.autoscale import Autoscale
+    from sim.cluster.clientele import Habits
+    from sim.cluster.failures import Failures
     from sim.spec import ReplicaSpec
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from sim.failures import Failures, Maintenance, Outage, RandomOutages, parse_failures
+from sim.cluster.failures import Failures, Maintenance, Outage, RandomOutages, parse_failures
 from sim.options import LONGEST_S, OptionError
 
 
@@ -63,7 +63,7 @@ def test_a_text_that_names_no_failure_is_one_clear_line(text, message):
         ([Outage(1)], "resume", "on_failure='resume': expected lost, retry, failover"),
         (Outage(1), "retry", "outages=Outage("),
         ("random(60)", "retry", "outages='random(60)': expected a list of Outage, Maintenance and"),
-        (["random(60)"], "retry", "see sim.failures.parse_failures(text)"),
+        (["random(60)"], "retry", "see sim.cluster.failures.parse_failures(text)"),
         (None, "retry", "outages=None: expected a list"),
     ],
 )

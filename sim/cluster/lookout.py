@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from policies.protocol import PS_PER_S, PolicyError
 from policies.scaling import Load
-from sim.agenda import CHANGE, WHO_BITS
-from sim.lifecycle import READY, STARTING
+from sim.cluster.agenda import CHANGE, WHO_BITS
+from sim.cluster.lifecycle import READY, STARTING
 from sim.options import OptionError, to_ps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sim.agenda import Agenda
-    from sim.lifecycle import Lifecycle
-    from sim.scenario import Scenario
+    from sim.cluster.agenda import Agenda
+    from sim.cluster.lifecycle import Lifecycle
+    from sim.cluster.scenario import Scenario
     from sim.spec import Station
 
 LAST = (1 << WHO_BITS) - 1

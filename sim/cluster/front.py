@@ -6,17 +6,17 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from policies.protocol import NEVER_PS, PolicyError
-from sim.clientele import Clientele
+from sim.cluster.clientele import Clientele
+from sim.cluster.lifecycle import Lifecycle
+from sim.cluster.lookout import Lookout
 from sim.ledger import CANCELLED, FAILED, REFUSED, UNFINISHED, UNSET
-from sim.lifecycle import Lifecycle
-from sim.scaling import Lookout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from policies.protocol import Pending
-    from sim.agenda import Agenda
-    from sim.scenario import Scenario
+    from sim.cluster.agenda import Agenda
+    from sim.cluster.scenario import Scenario
     from sim.spec import Station
 
 MOST_FAILOVERS = 100

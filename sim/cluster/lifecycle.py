@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from policies.protocol import NEVER_PS, PS_PER_S
-from sim.agenda import CHANGE
-from sim.failures import Outage
+from sim.cluster.agenda import CHANGE
+from sim.cluster.failures import Outage
 from sim.options import OptionError, to_ps
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from policies.protocol import Pending
-    from sim.agenda import Agenda
-    from sim.failures import Maintenance
-    from sim.scenario import Scenario
+    from sim.cluster.agenda import Agenda
+    from sim.cluster.failures import Maintenance
+    from sim.cluster.scenario import Scenario
     from sim.spec import Station
 
 OFF, STARTING, READY, DRAINING, DOWN = range(5)

@@ -9,10 +9,10 @@ from cases import Case, Scripted, limits, run
 from worlds import PS, World, both
 
 from policies.protocol import Choice, PolicyError
-from sim import front
-from sim.clientele import Habits
-from sim.cluster import run_cluster
-from sim.failures import Failures, Maintenance, Outage, RandomOutages
+from sim.cluster import front
+from sim.cluster.clientele import Habits
+from sim.cluster.failures import Failures, Maintenance, Outage, RandomOutages
+from sim.cluster.run import run_cluster
 from sim.ledger import FAILED, FINISHED, REFUSED
 from sim.stepwise import run_stepwise
 

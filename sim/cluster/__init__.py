@@ -1,0 +1,1 @@
+"""What happens around the replicas: arrivals, routing, clients, failures, scaling."""

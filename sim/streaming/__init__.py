@@ -1,0 +1,1 @@
+"""Runs of traces that do not fit into memory."""
