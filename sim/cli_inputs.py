@@ -50,11 +50,12 @@ def requests_of(
     """
     wanted = None if sla is None else sla_of(sla)
     users = None if options.clients is None else options.clients.users
-    if users is not None and rps is not None and trace is None:
-        raise OptionError(
-            f"--rps {rps:g} has no effect with --users {users}: in a closed loop requests come "
-            "when users are ready; leave it out"
-        )
+    for name, value in {"--rps": None if trace else rps, "--rate-scale": rate_scale}.items():
+        if users is not None and value is not None:
+            raise OptionError(
+                f"{name} {value:g} has no effect with --users {users}: in a closed loop requests "
+                "come when users are ready; leave it out"
+            )
     engine = Unloaded(profile, options)
     if trace is None:
         if skip_bad:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Literal, get_args
 
 from policies.protocol import PS_PER_S
@@ -137,7 +137,7 @@ def whole_number(name: str, value: object, at_least: int) -> int:
 def seconds(name: str, value: object, above: float | None = None) -> float:
     """Return a time of at least 0, or above `above`; an OptionError if it is none."""
     if _is_number(value):
-        assert isinstance(value, int | float)
+        assert isinstance(value, Real)
         if 0 <= value <= LONGEST_S and (above is None or value > above):
             return float(value)
     wanted = "of at least 0" if above is None else f"above {above:g}"
@@ -145,7 +145,7 @@ def seconds(name: str, value: object, above: float | None = None) -> float:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_goodput(limits: Mapping[str, float]) -> None:

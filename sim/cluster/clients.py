@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 from sim.cluster.draws import Draw, parse_draw
 from sim.options import OptionError, whole_number
@@ -78,7 +79,7 @@ class Clients:
                 continue
             if (
                 isinstance(value, bool)
-                or not isinstance(value, int | float)
+                or not isinstance(value, Real)
                 or not low <= value <= high
                 or not math.isfinite(value)
             ):
