@@ -50,10 +50,11 @@ def requests_of(
     """
     wanted = None if sla is None else sla_of(sla)
     users = None if options.clients is None else options.clients.users
-    for name, value in {"--rps": None if trace else rps, "--rate-scale": rate_scale}.items():
-        if users is not None and value is not None:
+    rates = {"--rps": None if trace else rps, "--rate-scale": rate_scale}
+    for option, rate in rates.items():
+        if users is not None and rate is not None:
             raise OptionError(
-                f"{name} {value:g} has no effect with --users {users}: in a closed loop requests "
+                f"{option} {rate:g} has no effect with --users {users}: in a closed loop requests "
                 "come when users are ready; leave it out"
             )
     engine = Unloaded(profile, options)

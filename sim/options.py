@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeGuard, get_args
 
 from policies.protocol import PS_PER_S
 
@@ -105,10 +105,10 @@ class RunOptions:
             value = getattr(self, name)
             if value is None and name in ("client_overhead_s", "until_s"):
                 continue
-            if not (_is_number(value) and 0 <= value < LONGEST_S):
+            if not (is_number(value) and 0 <= value < LONGEST_S):
                 raise OptionError(f"{name}={value!r}: expected a number from 0 to {LONGEST_S:g}")
         share = self.gpu_memory_utilization
-        if share is not None and not (_is_number(share) and 0 < share <= 1):
+        if share is not None and not (is_number(share) and 0 < share <= 1):
             raise OptionError(
                 f"gpu_memory_utilization={share!r}: expected a share of the memory, above 0 and at "
                 "most 1"
@@ -136,16 +136,15 @@ def whole_number(name: str, value: object, at_least: int) -> int:
 
 def seconds(name: str, value: object, above: float | None = None) -> float:
     """Return a time of at least 0, or above `above`; an OptionError if it is none."""
-    if _is_number(value):
-        assert isinstance(value, Real)
-        if 0 <= value <= LONGEST_S and (above is None or value > above):
-            return float(value)
+    if is_number(value) and 0 <= value <= LONGEST_S and (above is None or value > above):
+        return float(value)
     wanted = "of at least 0" if above is None else f"above {above:g}"
     raise OptionError(f"{name}={value!r}: expected seconds {wanted}, up to {LONGEST_S:g}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether this is a finite number of any kind, numpy's too, and no truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(float(value))
 
 
 def _check_goodput(limits: Mapping[str, float]) -> None:
@@ -156,7 +155,7 @@ def _check_goodput(limits: Mapping[str, float]) -> None:
     for key, limit in limits.items():
         if key not in GOODPUT_KEYS:
             raise OptionError(f"goodput limit {key!r}: expected one of {', '.join(GOODPUT_KEYS)}")
-        if not (_is_number(limit) and limit > 0):
+        if not (is_number(limit) and limit > 0):
             raise OptionError(f"goodput limit {key}:{limit}: expected milliseconds above 0")
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from numbers import Real
 
 from sim.cluster.draws import Draw, parse_draw
-from sim.options import OptionError, whole_number
+from sim.options import OptionError, is_number, whole_number
 
 MOST_RETRIES = 100
 """More would hardly end where no attempt can succeed."""
@@ -77,12 +75,7 @@ class Clients:
             value = getattr(self, name)
             if value is None and name == "timeout_s":
                 continue
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, Real)
-                or not low <= value <= high
-                or not math.isfinite(value)
-            ):
+            if not is_number(value) or not low <= value <= high:
                 raise OptionError(f"{name}={value!r}: expected {asked}")
         if isinstance(self.cancel_tasks, str):
             raise OptionError(
