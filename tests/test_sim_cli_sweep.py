@@ -83,7 +83,7 @@ def test_failed_cells_are_listed_and_the_exit_code_says_so(capsys):
     code, out, _ = run(capsys, "grid.toml", "--jobs", "1")
 
     assert code == 1
-    assert "1 cells failed; --resume tries them again:" in out
+    assert "1 cell failed; --resume tries again:" in out
     assert "(policy=raises_in_the_cli_test:raises, seed=0): PolicyError: " in out
     code, out, _ = run(capsys, "grid.toml", "--jobs", "1", "--resume", "--json")
     assert code == 1
@@ -148,3 +148,23 @@ def test_mistakes_are_one_line(capsys, argv, message):
     assert code == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_a_grid_saved_with_a_byte_order_mark_and_windows_line_ends(capsys):
+    Path("grid.toml").write_bytes(b"\xef\xbb\xbf" + GRID.replace("\n", "\r\n").encode())
+    code, out, _ = run(capsys, "grid.toml", "--jobs", "1")
+
+    assert code == 0
+    assert "12 of 12 cells run" in out
+
+
+def test_what_rows_warn_of_is_said_at_the_end(capsys):
+    Path("grid.toml").write_text('n = 40\nkv_tokens = [480, 400000]\npolicy = "static(2)"\n')
+    code, out, err = run(capsys, "grid.toml", "--jobs", "1", "--json")
+
+    assert code == 0
+    document = json.loads(out)
+    rows = pd.read_parquet(document["dataset"])
+    [refused] = [w["text"] for w in document["warnings"] if "were refused" in w["text"]]
+    assert refused in list(rows["warnings"][0])
+    assert f"saber: warning: {refused} (1 of 2 cells)" in err

@@ -93,7 +93,7 @@ def test_a_worker_that_dies_is_one_failed_cell(tmp_path, monkeypatch, backend):
     assert code == 1, err
     assert "Traceback" not in err
     assert "4 of 6 cells run" in out
-    assert "2 cells failed; --resume tries them again" in out
+    assert "2 cells failed; --resume tries again" in out
     assert out.count("(policy=poison_of_the_tests:dies, seed=") == 2
     assert out.count("the worker died while it ran") == 2
     rows = pq.read_table(tmp_path / "results" / "cells.parquet").to_pylist()

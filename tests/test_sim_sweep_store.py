@@ -191,3 +191,31 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(NotADirectoryError), opened(tmp_path / "taken"):
         pass
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, monkeypatch):
+    with opened(tmp_path) as store:
+        store.keep(line(KEYS[0]))
+        store.flush()
+    whole = Path.write_text
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    why = r"No space left on device.*--resume"
+    with pytest.raises(OptionError, match=why), opened(tmp_path) as store:
+        monkeypatch.setattr(Path, "write_text", full)
+        store.keep(line(KEYS[1]))
+        store.sort(KEYS, ABOUT)
+    monkeypatch.setattr(Path, "write_text", whole)
+
+    assert Store(tmp_path).done == {KEYS[0]}
+
+
+def test_inputs_of_a_process_that_was_killed_are_removed(tmp_path):
+    (tmp_path / ".inputs-x").mkdir()
+    (tmp_path / ".inputs-x" / "digest").write_bytes(b"trace")
+
+    Store(tmp_path)
+
+    assert os.listdir(tmp_path) == []
