@@ -165,6 +165,8 @@ def test_a_given_number_of_replicas_is_what_the_rate_is_for():
     assert answer.count == 2
     assert answer.rate.meets < 1
     assert not answer.at.meets
+    fewer = f"{100 * (1 - answer.rate.meets):.0f} % fewer requests to meet the target"
+    assert any(fewer in line for line in sentences(found, RPS))
     assert answer.at_rate.meets
 
 

@@ -131,10 +131,8 @@ def _about(plan: Plan, answer: Answer, rate_rps: float) -> list[str]:
         return [f"{head}: {why}."]
     said = [] if why is None else [f"Not reached: {why}."]
     if decided(answer) is False:
-        nearest = answer.count + 1 if answer.at.straddles else answer.count - 1
-        said.append(
-            f"{answer.count} or {nearest} replicas: not decided by {plan.rules.seeds} seeds."
-        )
+        fewer = answer.count if answer.at.straddles else answer.count - 1
+        said.append(f"{fewer} or {fewer + 1} replicas: not decided by {plan.rules.seeds} seeds.")
     said.append(_left(answer))
     for what, verdict in (("one fewer", answer.fewer), ("one more", answer.more)):
         if verdict is not None:
@@ -163,16 +161,14 @@ def _room(answer: Answer) -> str:
         return ""
     if rate.misses is None:
         return (
-            f" and stays so at every rate looked at, up to {rate.meets:,.0f} times the one given: "
-            "too few requests to say what it bears"
+            f", and the target is met at every rate looked at, up to {rate.meets:,.0f} times the "
+            "one given: too few requests to say what it bears"
         )
     if rate.meets >= 1:
         return f", with room for {100 * (rate.meets - 1):.0f} % more requests"
-    return (
-        f", but the target is missed at a rate {100 * (1 - rate.misses):.0f} % lower too"
-        if answer.at.meets and rate.misses < 1
-        else ""
-    )
+    if answer.at.meets:
+        return f", but a rate {100 * (1 - rate.misses):.0f} % lower misses: more seeds would tell"
+    return f"; it takes {100 * (1 - rate.meets):.0f} % fewer requests to meet the target"
 
 
 def _amount(condition: Condition, value: float) -> str:
