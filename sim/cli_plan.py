@@ -6,22 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sim import cli_options as given
+from sim import cli_plan_inputs as asked
 from sim import console
 from sim.cli_cluster import SCALING, ClusterFlags, described
 from sim.cli_figure import NoFigure, figure_file, write_figure
 from sim.cli_group import flags_of
-from sim.options import OptionError, RunOptions
+from sim.options import RunOptions
 
 if TYPE_CHECKING:
-    from sim.cluster.fleet import Replica
-    from sim.plan.band import Rules
     from sim.plan.planning import Plan
-    from sim.plan.target import Target
-    from sim.sources import Source
 
 PLANNING = "What is wanted, and what may be bought"
-DEFAULT_TARGET = "goodput>=95%"
-DEFAULT_PERCENTILE = 99.0
 DEFAULT_POLICIES = "saber,static"
 DEFAULT_FIGURE = Path("saber-plan.png")
 DEFAULT_N = 1000
@@ -54,7 +49,7 @@ def plan(
             metavar="CONDITION,...",
             help='What to keep: "goodput>=95%", "ttft_p99<=0.5", "e2e_p95<=2s", "tpot_mean<=50ms", '
             "or several with commas.",
-            show_default=DEFAULT_TARGET,
+            show_default=asked.DEFAULT_TARGET,
             rich_help_panel=PLANNING,
         ),
     ] = None,
@@ -205,9 +200,9 @@ roofline-l4-qwen2.5-coder-7b --price 4,0.7 --router least-requests
         jitter_cv=jitter_cv,
         **cluster.options(),
     )
-    _refuse_what_is_planned(options)
-    wanted = _target(target, target_percentile, goodput)
-    kinds = _kinds(profile, price, options)
+    asked.refuse_what_is_planned(options)
+    wanted = asked.target_of(target, target_percentile, goodput)
+    kinds = asked.kinds_of(profile, price, options)
     with console.stdout_for_json(json), console.progress("reading"):
         texts = split_policies(policies)
         made = [text if text == STATIC else cli_inputs.policies_of([text])[0] for text in texts]
@@ -223,12 +218,12 @@ roofline-l4-qwen2.5-coder-7b --price 4,0.7 --router least-requests
             options=options,
             rate_scale=rate_scale,
         )
-        rate_rps = _rate_rps(source)
-        kinds, problems = _usable(kinds, source, wanted, options, allow_refused=allow_refused)
+        rate_rps = asked.rate_of(source)
+        kinds, problems = asked.usable(kinds, source, wanted, options, allow_refused=allow_refused)
     for problem in problems:
         console.note(f"warning: left out: {problem}")
     count = seeds or (SEEDS_OF_TRACE if source.fixed else SEEDS_OF_WORKLOAD)
-    rules = _rules(wanted, count, confidence, first=1 if source.fixed else 5)
+    rules = asked.rules_of(wanted, count, confidence, first=1 if source.fixed else 5)
     with console.stdout_for_json(json), console.progress("simulating") as on_done:
         found = make_plan(
             Requests(source),
@@ -263,125 +258,6 @@ roofline-l4-qwen2.5-coder-7b --price 4,0.7 --router least-requests
         _show(found, rate_rps, source.title)
     if found.best is None:
         raise typer.Exit(NOT_REACHED)
-
-
-def _target(text: str | None, percentile: float | None, goodput: list[str] | None) -> "Target":
-    """Return the target that the options ask for together."""
-    from sim.plan.target import Condition, Target, parse_target
-
-    if percentile is not None and not 0 < percentile <= 100:
-        raise OptionError(f"--target-percentile {percentile:g}: expected above 0 and up to 100")
-    if text is None and percentile is None:
-        if goodput is None:
-            return parse_target(DEFAULT_TARGET)
-        percentile = DEFAULT_PERCENTILE
-    conditions = parse_target(text).conditions if text is not None else ()
-    asked = any(condition.is_goodput for condition in conditions)
-    if percentile is not None and asked:
-        raise OptionError(
-            f"--target {text!r} and --target-percentile {percentile:g} both set the goodput: give "
-            "one of them"
-        )
-    if goodput is not None and percentile is None and not asked:
-        raise OptionError(
-            f"--goodput has no effect on --target {text!r}: add --target-percentile, or a "
-            "goodput>=P% to the target"
-        )
-    if percentile is not None:
-        conditions = (Condition("goodput", None, percentile), *conditions)
-    return Target(conditions)
-
-
-def _refuse_what_is_planned(options: RunOptions) -> None:
-    """Refuse options that name what a plan is to find."""
-    for outage in () if options.failures is None else options.failures.scripted:
-        if outage.replica:
-            raise OptionError(
-                f"--failures name replica {outage.replica}, but a plan looks at clusters of one "
-                "replica too: expected replica 0, or random failures"
-            )
-
-
-def _kinds(profiles: str, prices: str | None, options: RunOptions) -> "list[Replica]":
-    """Return the kinds of replica that may be bought, one of each."""
-    from sim import cli_inputs
-    from sim.cluster.fleet import parse_fleet
-
-    names = [kind.name for kind in parse_fleet(profiles)]
-    for kind in parse_fleet(profiles):
-        if kind.count is not None:
-            raise OptionError(
-                f"--profile {profiles!r} says how many {kind.name}, which a plan is to find: leave "
-                "the count out"
-            )
-        if names.count(kind.name) > 1:
-            raise OptionError(f"--profile names {kind.name} twice: expected each once")
-    return list(cli_inputs.fleet_of(profiles, None, prices, options))
-
-
-def _rate_rps(source: "Source") -> float:
-    """Return the mean rate of the requests as given."""
-    from sim.sources import Recorded
-
-    if not isinstance(source, Recorded):
-        return source.rps
-    trace = source.trace
-    if not trace.span_s:
-        raise OptionError(
-            f"{source.path}: all requests ({len(trace)}) come at one instant, but a plan needs a "
-            "rate: expected at least two at different times"
-        )
-    return (len(trace) - 1) / trace.span_s
-
-
-def _usable(
-    kinds: "list[Replica]",
-    source: "Source",
-    target: "Target",
-    options: RunOptions,
-    *,
-    allow_refused: bool,
-) -> "tuple[list[Replica], list[str]]":
-    """Return the kinds that can hold the requests, and why the others cannot."""
-    from numpy import float64
-
-    from sim import cli_inputs
-    from sim.sources import Recorded
-    from traces.columns import absent
-
-    trace = source(0)
-    if not target.needs_goodput:  # then an SLA that nobody can meet is no reason to stop
-        trace = trace.replace(sla_s=absent(len(trace), float64))
-    first = Recorded(source.title, trace)
-    able: list[Replica] = []
-    problems: list[str] = []
-    for kind in kinds:
-        try:
-            has_goal = cli_inputs.check(first, [0], [kind], options, allow_refused=allow_refused)
-        except OptionError as error:
-            problems.append(f"{kind.profile.name}: {error}")
-            continue
-        if target.needs_goodput and not has_goal:
-            raise OptionError(
-                f"the target is {target.text}, but no request has an SLA: give one with --sla, "
-                "limits with --goodput, or a target of latencies"
-            )
-        able.append(kind)
-    if not able:
-        raise OptionError(problems[0])
-    return able, problems
-
-
-def _rules(target: "Target", seeds: int, confidence: float | None, first: int) -> "Rules":
-    from sim.plan.band import Rules
-
-    if confidence is None:
-        return Rules(target, seeds, first)
-    if not 50 <= confidence < 100:
-        raise OptionError(f"--confidence {confidence:g}: expected percent from 50 to below 100")
-    if seeds == 1:
-        raise OptionError("--confidence needs an interval, and one seed has none: raise --seeds")
-    return Rules(target, seeds, first, level_pct=confidence, cautious=True)
 
 
 def _warnings(found: "Plan") -> list[str]:

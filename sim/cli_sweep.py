@@ -1,35 +1,21 @@
 """`saber sweep`: every cell of a grid, kept as it comes, on one machine or a cluster."""
 
-import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sim import cli_options as given
+from sim import cli_sweep_show as shown
 from sim import console
 from sim.options import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from sim.sweep.cells import Cell
     from sim.sweep.inputs import Inputs
-    from sim.sweep.overview import Configuration
     from sim.sweep.store import Store
-    from sim.sweep.sweep import Progress, Report
 
 RUNNING = "Running"
-MOST_ROWS = 40
-"""Configurations, or failures, that are printed; the rest is in the files."""
-
-MOST_WARNINGS = 5
-"""That are printed; all are in the table's column and in the JSON document."""
-
-SPEAK_EVERY_S = 30.0
-"""Where there is no terminal to draw a bar on."""
 
 
 def sweep(
@@ -155,7 +141,7 @@ def sweep(
     with console.stdout_for_json(json), opened(folder) as store:
         _look_at(store, resume=resume, overwrite=overwrite)
         workers = opened_pool(backend, jobs, address, inputs.objects, folder)
-        with workers as pool, _shown() as on_progress:
+        with workers as pool, shown.progress() as on_progress:
             try:
                 report = run_sweep(cells, inputs, store, pool, on_progress)
             except KeyboardInterrupt:
@@ -166,14 +152,11 @@ def sweep(
                 raise
     table = overview(report.path, cells, columns) if report.path.exists() else []
     warnings = warnings_of(report.path, cells) if report.path.exists() else {}
-    for text, count in list(warnings.items())[:MOST_WARNINGS]:
-        console.note(f"warning: {text} ({count:,} of {len(cells):,} cells)")
-    if len(warnings) > MOST_WARNINGS:
-        console.note(f"warning: {len(warnings) - MOST_WARNINGS:,} others, in the column warnings")
+    shown.show_warnings(warnings, len(cells))
     if json:
-        console.show_json(_document(report, table, warnings))
+        console.show_json(shown.document(report, table, warnings))
     else:
-        _print(report, table, columns, names_that_differ(cells))
+        shown.show_report(report, table, columns, names_that_differ(cells))
     if report.failures:
         raise typer.Exit(1)
 
@@ -204,130 +187,8 @@ def _estimate(cells: "list[Cell]", inputs: "Inputs", jobs: int, json: bool) -> N
              "wall_s": cpu_s / workers}
         )  # fmt: skip
         return
+    wall = shown.duration(cpu_s / workers)
     console.show(
-        f"{len(cells):,} cells, {requests:,} requests: about {_duration(cpu_s / workers)} with "
-        f"{workers} worker{'s' if workers > 1 else ''}, by a few cells cut to some requests."
+        f"{len(cells):,} cells, {requests:,} requests: about {wall} with {workers} "
+        f"worker{'s' if workers > 1 else ''}, by a few cells cut to some requests."
     )
-
-
-@contextmanager
-def _shown() -> "Iterator[Callable[[Progress], None]]":
-    """Show how far a sweep is: a bar on a terminal, a line now and then elsewhere."""
-    if not sys.stderr.isatty():
-        spoke = time.monotonic()
-
-        def speak(progress: "Progress") -> None:
-            nonlocal spoke
-            if time.monotonic() - spoke >= SPEAK_EVERY_S:
-                spoke = time.monotonic()
-                console.note(_far(progress))
-
-        yield speak
-        return
-
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    text, bar = TextColumn("{task.description}"), BarColumn()
-    with Bar(bar, text, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("starting workers", total=None)
-
-        def draw(progress: "Progress") -> None:
-            done = progress.done + progress.failed
-            shown.update(task, completed=done, total=progress.cells, description=_far(progress))
-
-        yield draw
-
-
-def _far(progress: "Progress") -> str:
-    failed = f", {progress.failed:,} failed" if progress.failed else ""
-    left = "" if progress.left_s is None else f", about {_duration(progress.left_s)} left"
-    return f"{progress.done:,} of {progress.cells:,} cells{failed}{left}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 90 * 60:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"
-
-
-def _document(
-    report: "Report", table: "list[Configuration]", warnings: dict[str, int]
-) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {
-        "cells": report.cells,
-        "skipped": report.skipped,
-        "ran": report.ran,
-        "failed": [
-            {"key": failure.cell.key, "setting": failure.cell.setting, "error": failure.error}
-            for failure in report.failures
-        ],
-        "outside": report.outside,
-        "dataset": report.path,
-        "workers": report.workers,
-        "wall_s": report.wall_s,
-        "workers_busy": report.busy,
-        "configurations": [asdict(configuration) for configuration in table],
-        "warnings": [{"text": text, "cells": count} for text, count in warnings.items()],
-    }
-
-
-def _print(
-    report: "Report",
-    table: "list[Configuration]",
-    columns: "tuple[str, ...]",
-    varying: "Sequence[str]",
-) -> None:
-    from sim.sweep.cells import describe
-    from sim.sweep.store import FAILED
-
-    if table:
-        names = list(table[0].setting)
-        console.show_table(
-            "Means over seeds and their 95 % intervals",
-            [", ".join(names) or "the one configuration", "seeds", *columns],
-            [
-                [
-                    ", ".join("-" if v is None else str(v) for v in row.setting.values()),
-                    str(row.seeds),
-                    *(_interval(row.estimates[name]) for name in columns),
-                ]
-                for row in table[:MOST_ROWS]
-            ],
-        )
-        if len(table) > MOST_ROWS:
-            console.show(f"... and {len(table) - MOST_ROWS:,} configurations more, in the table.")
-    if report.failures:
-        failed = f"{len(report.failures):,} cell{'s' if len(report.failures) > 1 else ''} failed"
-        console.show(f"{failed}; --resume tries again:")
-        for failure in report.failures[:MOST_ROWS]:
-            words = {n: v for n, v in failure.cell.setting.items() if n in varying or n == "seed"}
-            console.show(f"  {failure.cell.key} ({describe(words)}): {failure.error}")
-        if len(report.failures) > MOST_ROWS:
-            console.show(f"  ... and others, in {report.path.with_name(FAILED)}")
-    kept = f", {report.skipped:,} were there before" if report.skipped else ""
-    busy = "" if report.busy is None else f", workers busy {100 * report.busy:.0f} %"
-    console.show(
-        f"{report.ran:,} of {report.cells:,} cells run in {_duration(report.wall_s)} on "
-        f"{report.workers} worker{'s' if report.workers > 1 else ''}{busy}{kept}."
-    )
-    if report.outside:
-        console.show(
-            f"{report.outside:,} kept cells belong to no cell of this grid: they are in "
-            f"{report.path.with_name('_outside.parquet')}, and come back when the grid does."
-        )
-    if report.path.exists():
-        console.show(f'pandas.read_parquet("{report.path}") reads them, a row a cell.')
-
-
-def _interval(estimate: Any) -> str:
-    if estimate is None:
-        return console.MISSING
-    if estimate.low is None:
-        return console.number(estimate.mean)
-    return f"{console.number(estimate.mean)} ± {console.number(estimate.high - estimate.mean, 2)}"

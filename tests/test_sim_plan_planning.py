@@ -13,8 +13,9 @@ from sim.cluster.fleet import Replica
 from sim.feasible import Unloaded
 from sim.options import RunOptions
 from sim.plan.band import Rules
-from sim.plan.document import document, margins
+from sim.plan.document import document
 from sim.plan.evaluate import FREE_ADMISSION, Ask, Point, Runs
+from sim.plan.facts import margins
 from sim.plan.figure import plot_plan
 from sim.plan.measure import Sample
 from sim.plan.planning import plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from sim.plan.document import curves, name_of, price_per_h
+from sim.plan.facts import curves, name_of, price_per_h
 from sim.plan.words import short
 
 if TYPE_CHECKING:

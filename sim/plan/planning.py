@@ -9,50 +9,25 @@ from policies.catalog import make_policy
 from policies.static import Static
 from sim.options import DEFAULT_MAX_NUM_SEQS, OptionError, whole_number
 from sim.plan.answer import Answer, Lane
-from sim.plan.band import Rules, difference, judged
-from sim.plan.evaluate import FREE_ADMISSION, Ask, Point, Runs
+from sim.plan.evaluate import FREE_ADMISSION, Runs
 from sim.plan.lane import START_SIZE, follow_lane
 from sim.plan.mix import Mix, Need, cheapest_mix
+from sim.plan.pair import Pair, beside, to_pair
 from sim.plan.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from policies.protocol import Policy
     from sim.cluster.fleet import Replica
-    from sim.interval import Estimate
     from sim.options import RunOptions
-    from sim.plan.measure import Sample
+    from sim.plan.band import Rules
     from traces.request import Trace
 
 STATIC = "static"
 """The text that leaves the choice of a static batch size to the search."""
 SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 FREE_SEATS = 1024
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A policy beside the best static size, on the same seeds, replicas and rate.
-
-    Attributes
-    ----------
-    kind, replicas : int
-        The kind of replica, and how many of it both have.
-    policy, baseline : str
-        Labels.
-    condition : str
-        What is compared.
-    difference : Estimate
-        The policy's value less the baseline's, paired by seed.
-    """
-
-    kind: int
-    replicas: int
-    policy: str
-    baseline: str
-    condition: str
-    difference: Estimate
 
 
 @dataclass(frozen=True)
@@ -193,7 +168,7 @@ def plan(
         by_lane |= zip(group, runs.follow(follow_lane(lanes[i], rules) for i in group), strict=True)
     answers = tuple(by_lane[i] for i in range(len(lanes)))
     found = Plan(tuple(kinds), rules, answers, (), None, runs)
-    pairs = runs.follow(_beside(answer, by, rules) for answer, by in _to_pair(answers))
+    pairs = runs.follow(beside(answer, by, rules) for answer, by in to_pair(answers))
     mixes = runs.follow([cheapest_mix(*_mixing(found), rules)] if _can_mix(found) else [])
     return replace(found, pairs=tuple(pairs), mix=mixes[0] if mixes else None)
 
@@ -207,45 +182,6 @@ def _refuse_twins(policies: Sequence[str | Policy]) -> None:
             raise OptionError(
                 f"policy {label} is given {labels.count(label)} times: expected each once"
             )
-
-
-def _to_pair(answers: Sequence[Answer]) -> list[tuple[Answer, Answer]]:
-    """Return each answer beside that of the best static size on the same kind."""
-    return [
-        (answer, by)
-        for answer in answers
-        for by in answers
-        if by.lane.sizes
-        and not answer.lane.sizes
-        and by.lane.kind == answer.lane.kind
-        and not by.never
-        and not answer.never
-    ]
-
-
-def _beside(answer: Answer, by: Answer, rules: Rules) -> Generator[Ask, tuple[Sample, ...], Pair]:
-    """Compare two policies at the smaller of their numbers of replicas."""
-    count = min(answer.count, by.count)
-    verdicts = []
-    for policy in (answer.policy, by.policy):
-        point = Point(((answer.lane.kind, count),), policy)
-        verdicts.append((yield from judged(point, rules, at_least=rules.seeds)))
-    ours, theirs = verdicts
-    binding = theirs.binding
-    return Pair(
-        kind=answer.lane.kind,
-        replicas=count,
-        policy=answer.policy,
-        baseline=by.policy,
-        condition=rules.target.conditions[binding].name,
-        difference=difference(
-            [
-                a.values[binding] - b.values[binding]
-                for a, b in zip(ours.samples, theirs.samples, strict=True)
-            ],
-            rules.level_pct,
-        ),
-    )
 
 
 def _can_mix(found: Plan) -> bool:

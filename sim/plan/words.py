@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.console import MISSING, number
-from sim.plan.document import (
-    NO_INTERVAL,
+from sim.plan.facts import (
     decided,
     margins,
     mean_of,
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
     from sim.plan.answer import Answer, Span
     from sim.plan.band import Verdict
     from sim.plan.breaks import Break
-    from sim.plan.planning import Pair, Plan
+    from sim.plan.pair import Pair
+    from sim.plan.planning import Plan
     from sim.plan.target import Condition
 
 _CAUSES = {
@@ -205,7 +205,7 @@ def _break(found: Break, rate_rps: float) -> str:
 def _by_profile(answer: Answer, rate_rps: float) -> str:
     replicas, rate = answer.replicas_by_costs, answer.rate_by_costs
     if replicas is None or rate is None:
-        return f"How well the step costs are known: {NO_INTERVAL}."
+        return "How well the step costs are known: no interval for the profile."
     return (
         f"If every step cost lay at one end of its interval: {_ends(replicas)} replicas, up to "
         f"{_ends(rate, rate_rps)} requests/s."
