@@ -1,13 +1,14 @@
 """Where a band crosses the target, and what is asked for on the way to an answer."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from sim.plan.answer import Lane
-from sim.plan.band import Rules
-from sim.plan.evaluate import Runs
-from sim.plan.lane import crossing, follow_lane
+from sim.plan.answer import Lane, Span
+from sim.plan.band import Rules, Verdict
+from sim.plan.evaluate import Point, Runs
+from sim.plan.lane import crossing, follow_lane, rate_by_seeds
 from sim.plan.measure import Sample
 from sim.plan.target import parse_target
 
@@ -45,6 +46,7 @@ def follow(lane, rules, run=formula):
 
 
 RULES = Rules(parse_target("e2e_mean<=1"), seeds=5)
+POINT = Point(((0, 1),), "saber")
 
 
 def test_answers_of_a_formula():
@@ -58,6 +60,40 @@ def test_answers_of_a_formula():
     assert (answer.replicas_by_seeds.low, answer.replicas_by_seeds.high) == (4, 4)
     assert answer.fewer.point.fleet == ((0, 3),)
     assert answer.breaks.cause is None  # lifting a limit changes nothing here
+
+
+def test_a_first_seed_that_is_far_off_does_not_decide_the_rate():
+    def run(point, seed):  # the mean over five seeds is the formula's own
+        sample = formula(point, 2)
+        return replace(sample, values=((2.2 if seed == 0 else 0.7) * sample.values[0],))
+
+    answer = follow(Lane(0, "saber", {}, 64, 4, False), RULES, run)
+
+    assert answer.rate.meets <= 4 / 3.05 < answer.rate.misses
+    assert answer.rate.misses / answer.rate.meets <= 1.011
+
+
+def look_at(rate, *values_s):
+    samples = tuple(replace(formula(POINT, 2), values=(value_s,)) for value_s in values_s)
+    return Verdict(replace(POINT, rate=rate), samples, RULES)
+
+
+def test_a_band_leans_on_looks_that_are_apart_and_on_the_same_seeds():
+    def strain(rate):
+        return rate**2
+
+    at_rate = look_at(1.0, 0.98, 1.0, 1.02)
+    half = at_rate.worst_strain - 1
+    apart = [look_at(r, *(strain(r) * v for v in (0.98, 1.0, 1.02))) for r in (0.9, 1.1)]
+    beside = look_at(1.015, 1.2, 1.2, 1.2)  # noise
+    other_seeds = look_at(1.1, 5.0)
+
+    found = rate_by_seeds([beside, other_seeds, *apart], at_rate)
+
+    assert found.low == pytest.approx((1 + half) ** -0.5, rel=1e-6)
+    assert found.high == pytest.approx((1 - half) ** -0.5, rel=1e-6)
+    assert rate_by_seeds([other_seeds], look_at(1.0, 1.0)) is None
+    assert rate_by_seeds([], at_rate) == Span(None, None)
 
 
 def test_the_best_size_is_found_and_planned_for():
@@ -77,6 +113,7 @@ def test_a_band_over_replicas():
     assert answer.replicas == 3
     assert answer.at.straddles
     assert (answer.replicas_by_seeds.low, answer.replicas_by_seeds.high) == (3, 4)
+    assert len(answer.breaks.at.samples) == 5  # missed, so on every seed: the band leans on it
 
 
 def test_ends_of_the_costs_are_asked_for():

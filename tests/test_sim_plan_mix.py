@@ -5,7 +5,11 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.plan.mix import Need, candidates, cheapest_that_meets, price
+from sim.plan.band import Rules
+from sim.plan.evaluate import Runs
+from sim.plan.measure import Sample
+from sim.plan.mix import Need, candidates, cheapest_mix, cheapest_that_meets, price
+from sim.plan.target import parse_target
 
 
 def test_candidates_are_cheaper_mixes_that_add_up():
@@ -95,3 +99,21 @@ def test_few_are_asked_and_the_rest_is_told():
 
     assert asked == 40
     assert 0 < left < 100
+
+
+def test_the_mix_that_is_named_is_the_cheapest_that_met_not_the_last_that_was_tried():
+    needs = [Need(4, 4.0, 3.0), Need(10, 10.0, 1.0)]
+
+    def run(point, seed):
+        counts = dict(point.fleet)
+        does = counts[0] / 4 + counts[1] / 10 >= 0.8  # 1 A and 6 B, or 2 A and 3 B
+        return Sample((0.5 if does else 2.5,), {}, None, None, None, 0, 1, True, {}, ())
+
+    rules = Rules(parse_target("e2e_mean<=1"), seeds=3)
+    [mix] = Runs(run).follow([cheapest_mix(needs, "saber", rules)])
+
+    assert mix.at.meets
+    assert dict(mix.at.point.fleet) in ({0: 1, 1: 6}, {0: 2, 1: 3})
+    assert len(mix.at.samples) == 3
+    assert mix.tried < mix.candidates
+    assert mix.left == 0

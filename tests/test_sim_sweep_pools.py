@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import time
 import warnings
 
 import pyarrow.parquet as pq
@@ -9,7 +10,7 @@ import pytest
 from sweep_cases import GRID, TRACES, saber, swept, written
 
 from sim.options import OptionError
-from sim.sweep.pools import check_pool
+from sim.sweep.pools import check_pool, in_parallel, opened_pool
 
 POISONED = 'n = 10\npolicy = ["static(8)", "poison_of_the_tests:{}", "static(9)"]\nseeds = 2'
 
@@ -133,3 +134,20 @@ def test_a_cluster_that_does_not_answer_is_said_in_one_line(tmp_path, monkeypatc
         warnings.simplefilter("ignore")
         with pytest.raises(OptionError, match=r"tcp://127\.0\.0\.1:9: no Dask cluster with"):
             swept(tmp_path, "n = 5", "dask", -1, "tcp://127.0.0.1:9")
+
+
+def test_workers_that_have_more_to_give_say_nothing_when_it_is_cut_short(monkeypatch):
+    monkeypatch.setattr("sim.sweep.pools.run_batch", lambda number: time.sleep(0.05) or number)
+    outcomes = in_parallel(iter(range(20)), n_jobs=2, backend="threading")
+
+    next(outcomes)
+    outcomes.close()  # a warning would be an error here
+
+
+def test_inputs_of_worker_processes_lie_where_they_are_told_to_and_are_removed(tmp_path):
+    with opened_pool("loky", 2, None, {"digest": [1, 2]}, tmp_path) as pool:
+        [folder] = tmp_path.iterdir()
+        assert folder.name.startswith(".inputs-")
+        assert pool.supply("digest") == [1, 2]
+
+    assert list(tmp_path.iterdir()) == []
