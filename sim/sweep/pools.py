@@ -191,7 +191,9 @@ def _loky_pool(jobs: int, objects: Mapping[str, Any], scratch: Path | None) -> I
     if workers == 1:
         yield Pool(1, InMemory(objects), lambda batches: map(run_batch, batches), apart=False)
         return
-    with tempfile.TemporaryDirectory(prefix=".inputs-", dir=scratch) as folder:
+    # From the root: workers that were there before may have begun in another folder.
+    where = None if scratch is None else scratch.resolve()
+    with tempfile.TemporaryDirectory(prefix=".inputs-", dir=where) as folder:
         for digest, value in objects.items():
             (Path(folder) / digest).write_bytes(pickle.dumps(value))
         yield Pool(
