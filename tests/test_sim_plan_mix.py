@@ -106,14 +106,16 @@ def test_the_mix_that_is_named_is_the_cheapest_that_met_not_the_last_that_was_tr
 
     def run(point, seed):
         counts = dict(point.fleet)
-        does = counts[0] / 4 + counts[1] / 10 >= 0.8  # 1 A and 6 B, or 2 A and 3 B
+        does = (
+            counts[0] / 4 + counts[1] / 10 >= 0.72
+        )  # of what costs less than 10: from 1 A and 5 B
         return Sample((0.5 if does else 2.5,), {}, None, None, None, 0, 1, True, {}, ())
 
     rules = Rules(parse_target("e2e_mean<=1"), seeds=3)
     [mix] = Runs(run).follow([cheapest_mix(needs, "saber", rules)])
 
     assert mix.at.meets
-    assert dict(mix.at.point.fleet) in ({0: 1, 1: 6}, {0: 2, 1: 3})
+    assert dict(mix.at.point.fleet) == {0: 1, 1: 5}
     assert len(mix.at.samples) == 3
     assert mix.tried < mix.candidates
     assert mix.left == 0
