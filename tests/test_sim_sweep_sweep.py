@@ -1,8 +1,10 @@
 """Sweeps as a whole: killed and resumed, failed and tried again, changed and gone on with."""
 
 import json
+import os
 import random
 import signal
+import sys
 import time
 from itertools import pairwise
 
@@ -150,6 +152,38 @@ def test_killed_again_and_again_and_resumed_it_ends_as_if_nothing_had_happened(t
     assert len({row["key"] for row in rows(resumed)}) == 60
     one, other = (folder / "results" / "cells.parquet" for folder in (whole, resumed))
     assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no process has a new parent there")
+def test_workers_do_not_outlive_the_process_they_work_for(tmp_path):
+    written(tmp_path, SLOW)
+    signed = "\nimport os, pathlib\npathlib.Path(f'{os.getpid()}.worker').touch()\n"
+    (tmp_path / "slow_of_the_tests.py").write_text(SLOWLY + signed)
+    process = started("sweep", "grid.toml", "--jobs", "2", cwd=tmp_path)
+    workers: set[int] = set()
+    while len(workers) < 2:
+        assert process.poll() is None, said(tmp_path)
+        time.sleep(0.05)
+        workers = {int(path.stem) for path in tmp_path.glob("*.worker")} - {process.pid}
+    process.kill()
+    process.wait()
+
+    for _ in range(100):
+        if not any(_is_there(worker) for worker in workers):
+            break
+        time.sleep(0.1)
+    else:
+        killed(process)
+        pytest.fail("workers are still there after 10 s")
+
+
+def _is_there(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.mark.slow

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import tempfile
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter
 
@@ -22,7 +25,10 @@ if TYPE_CHECKING:
 
 BACKENDS = ("loky", "dask", "ray")
 IDLE_S = 30
-"""Workers without work end after so long: those of a process that was killed, too."""
+"""Workers without work end after so long."""
+
+WATCH_S = 1.0
+"""How often a worker looks whether the process it works for is still there."""
 
 WAVE = 16
 """Batches a worker gets at a time where joblib has no results before all are there."""
@@ -200,6 +206,25 @@ def _loky_pool(jobs: int, objects: Mapping[str, Any], scratch: Path | None) -> I
             workers,
             InFolder(folder),
             lambda batches: in_parallel(
-                batches, n_jobs=workers, backend="loky", idle_worker_timeout=IDLE_S
+                batches,
+                n_jobs=workers,
+                backend="loky",
+                idle_worker_timeout=IDLE_S,
+                initializer=_end_with,
+                initargs=(os.getpid(),),
             ),
         )
+
+
+def _end_with(parent: int) -> None:
+    """Let this worker end soon after its parent, which may have been killed.
+
+    Left alone it would wait for ever for somebody to take its results.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_S)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
