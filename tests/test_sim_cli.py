@@ -470,25 +470,26 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
 )
 def test_help_is_quick_and_imports_nothing_heavy(words):
     heavy = ["numpy", "pandas", "scipy", "matplotlib", "pyarrow", "simpy", "joblib"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    process = subprocess.run(
-        [
-            *(sys.executable, "-P", "-c"),
-            f"import sys; from sim.cli import main; main({words}); "
-            f"print([m for m in {heavy} if m in sys.modules], file=sys.stderr)",
-        ],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-
-    assert process.stderr.strip() == "[]"
-    assert "Usage: saber" in process.stdout
-    # CPU seconds: the wall clock of a shared machine says little.
-    used_s = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    assert used_s < 0.5
+    used_s = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        process = subprocess.run(
+            [
+                *(sys.executable, "-P", "-c"),
+                f"import sys; from sim.cli import main; main({words}); "
+                f"print([m for m in {heavy} if m in sys.modules], file=sys.stderr)",
+            ],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert process.stderr.strip() == "[]"
+        assert "Usage: saber" in process.stdout
+        used_s.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    # CPU seconds, the least of three: neighbours on a shared machine slow even those down.
+    assert min(used_s) < 0.5
 
 
 @pytest.mark.parametrize(
