@@ -91,7 +91,7 @@ def run(
       saber run --trace huge.csv --stream --replicas 64 --router least-tokens --out requests.parquet
     """
     from sim import cli_inputs, cli_stream
-    from sim.breakdown import LABELS, breakdown
+    from sim.breakdown import LABELS, breakdown, jain
     from sim.result import Result
     from sim.simulation import simulate
     from sim.streaming.stream import simulate_stream
@@ -168,8 +168,15 @@ def run(
             "seed": seed or 0,
             **described(result.options),
         }
-        by = {f"by_{label}": groups.get(label) for label in LABELS}
-        console.show_json({"configuration": configuration, "policy": chosen.label, **summary, **by})
+        console.show_json(
+            {
+                "configuration": configuration,
+                "policy": chosen.label,
+                **summary,
+                **{f"by_{label}": groups.get(label) for label in LABELS},
+                "fairness": {label: jain(groups.get(label, {})) for label in LABELS},
+            }
+        )
         return
     if isinstance(source, cli_stream.Streamed):
         title = source.title

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from calibrate import load_profile
 from sim import simulate
 from sim.breakdown import LABELS, breakdown, jain
+from sim.cli import main
 from sim.options import OptionError
 from traces import workload
 from traces.request import Trace
@@ -46,6 +49,13 @@ def test_jains_index():
     assert jain({"a": {"goodput_pct": 80.0}, "b": {"goodput_pct": 0.0}}) == 0.5
     assert jain({"a": {"goodput_pct": 80.0}, "b": {"goodput_pct": None}}) is None
     assert jain({"a": {"goodput_pct": 0.0}, "b": {"goodput_pct": 0.0}}) == 1.0
+
+
+def test_the_command_reports_how_evenly_groups_were_served(capsys):
+    assert main(["run", "--rps", "20", "--replicas", "2", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["fairness"]["task"] == pytest.approx(jain(said["by_task"]))
+    assert said["fairness"]["tenant"] is None  # one group only
 
 
 def test_nothing_finished_has_no_latency():
