@@ -123,4 +123,7 @@ def make_router(source: object) -> Router:
             f"router {router.label}: expected an attribute 'looks', True if it reads "
             "fleet.requests or fleet.outstanding_tokens and False if not"
         )
-    return router
+    if isinstance(router, (*ROUTERS.values(), FunctionRouter, GuardedRouter)):
+        return router
+    # A choice of a replica that is not there would otherwise go to another without a word.
+    return GuardedRouter(router)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from calibrate import load_profile
 from policies.guarded import GuardedRouter
 from policies.protocol import NEVER_PS, Pending, PolicyError
 from policies.routers import ROUTERS, Random, RoundRobin, make_router
@@ -15,6 +16,8 @@ from policies.routers_affinity import Affinity
 from policies.routers_looking import LeastRequests, LeastTokens, PowerOfTwo
 from policies.routers_slack import SlaSlack
 from policies.routing import Fleet
+from sim import simulate
+from traces import workload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -233,3 +236,26 @@ def test_what_goes_wrong_in_a_module_is_one_line(module, name, message):
         routes(make_router(f"own_routers:{name}"), fleet(4, [0, 1]), 1)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_an_object_of_ones_own_that_chooses_nobody_is_an_error(looks):
+    class Nobody:
+        label = "nobody"
+
+        def __init__(self):
+            self.looks = looks
+
+        def start(self, profiles, rng):
+            return self
+
+        def route(self, request, fleet):
+            return -1
+
+    with pytest.raises(PolicyError, match="nobody"):
+        simulate(
+            workload("W3", rps=5, n=5),
+            load_profile("paper-qwen2.5-coder-3b"),
+            replicas=2,
+            router=Nobody(),
+        )
