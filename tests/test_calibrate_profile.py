@@ -325,8 +325,10 @@ def rising_costs(draw):
     )
 
 
+# Names that a profile has rules for are not free.
 free = st.dictionaries(
-    st.text(), st.none() | st.booleans() | st.integers() | finite | st.lists(st.text())
+    st.text().filter(lambda key: key not in ("name", "dtype")),
+    st.none() | st.booleans() | st.integers() | finite | st.lists(st.text()),
 )
 texts = st.text(min_size=1).filter(str.strip)
 ranges = st.none() | st.lists(st.integers(0, 10**6), min_size=2, max_size=2).map(sorted).map(tuple)
