@@ -1,12 +1,12 @@
 """The options about what happens around the replicas; every command that simulates has them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from sim.cli_options import decimal, whole
-from sim.options import OptionError, RunOptions
+from sim.options import OptionError
 
 if TYPE_CHECKING:
     from sim.cluster.autoscale import Autoscale
@@ -264,19 +264,3 @@ class ClusterFlags:
                     f"--{name.replace('_', '-')} {getattr(self, name)} has no effect without "
                     f"--{needed.replace('_', '-')}: give both or none"
                 )
-
-
-def described(options: RunOptions) -> dict[str, Any]:
-    """Return the options in JSON's types, routers, scalers and outages by what they are called."""
-    from policies.routers import make_router
-    from sim.cluster.failures import OUTAGES
-
-    names = {kind: name for name, kind in OUTAGES.items()}
-    found = {**asdict(options), "router": make_router(options.router).label}
-    if options.autoscale is not None:
-        found["autoscale"]["scaler"] = options.autoscale.scaler.label
-    if options.failures is not None:
-        found["failures"]["outages"] = [
-            {"kind": names[type(outage)], **asdict(outage)} for outage in options.failures.outages
-        ]
-    return found

@@ -8,9 +8,10 @@ import typer
 
 from sim import cli_options as given
 from sim import console
-from sim.cli_cluster import ClusterFlags, described
+from sim.cli_cluster import ClusterFlags
 from sim.cli_figure import NoFigure, figure_file, write_figure
 from sim.cli_group import flags_of
+from sim.described import described
 from sim.options import OptionError, RunOptions
 
 if TYPE_CHECKING:

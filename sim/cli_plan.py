@@ -8,9 +8,10 @@ import typer
 from sim import cli_options as given
 from sim import cli_plan_inputs as asked
 from sim import console
-from sim.cli_cluster import SCALING, ClusterFlags, described
+from sim.cli_cluster import SCALING, ClusterFlags
 from sim.cli_figure import NoFigure, figure_file, write_figure
 from sim.cli_group import flags_of
+from sim.described import described
 from sim.options import RunOptions
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ import typer
 
 from sim import cli_options as given
 from sim import console
-from sim.cli_cluster import ClusterFlags, described
+from sim.cli_cluster import ClusterFlags
 from sim.cli_group import flags_of
+from sim.described import described
 from sim.options import OptionError, RunOptions
 
 if TYPE_CHECKING:

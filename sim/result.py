@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sim.cluster.fleet import Replica
     from sim.ledger import Ledger, ReplicaLedger
     from sim.options import RunOptions
+    from sim.timeline import Timeline
     from traces.request import Trace
 
 
@@ -45,6 +46,8 @@ class Result:
         With the values the run used in place of None.
     warnings : tuple of str
         What a reader has to know before quoting a number.
+    timeline : Timeline or None
+        The replicas over time, where the option `timeline` asked for it.
     """
 
     trace: Trace
@@ -58,6 +61,7 @@ class Result:
     overheads_ps: NDArray[np.int64]
     ledger: Ledger
     accounts: tuple[ReplicaLedger, ...]
+    timeline: Timeline | None = None
 
     @property
     def profile(self) -> str:

@@ -1,0 +1,1 @@
+"""The regression gate: a suite of scenarios and guards, judged on paired differences over seeds."""
