@@ -124,6 +124,15 @@ def test_equal_cells_are_merged_and_counted(tmp_path):
     assert repeated == 1
 
 
+def test_a_window_counts_and_what_is_in_it_is_all_there_is(tmp_path, key):
+    (tmp_path / "a.csv").write_text(TRACE)
+    assert key(trace="a.csv", start_s=0) != key(trace="a.csv")
+    assert key(trace="a.csv", start_s="none") == key(trace="a.csv")
+    settings = ({"trace": "a.csv"}, {"trace": "a.csv", "end_s": 0.5}, {"trace": "a.csv"})
+    cells, _ = cells_of(Grid(tmp_path / "g.toml", settings), Inputs(tmp_path))
+    assert [cell.requests for cell in cells] == [2, 1]
+
+
 def test_none_leaves_an_option_out():
     assert canonical({"sla": "none", "price_per_h": "none"}) == canonical({})
 
@@ -149,6 +158,11 @@ def test_none_leaves_an_option_out():
         ({"trace": "a.csv", "rps": 5}, "has arrival times of its own"),
         ({"trace": "a.csv", "scale": 2, "scale_to_rps": 2}, "scale_to_rps = 2.0 has no effect"),
         ({"scale": 2}, "scale = 2.0 has no effect without trace"),
+        ({"block_s": 2}, "block_s = 2.0 has no effect without trace"),
+        ({"trace": "a.csv", "rps": 5, "start_s": 1}, "start_s = 1.0 has no effect beside rps"),
+        ({"trace": "a.csv", "end_s": "late"}, "end_s = 'late': expected a number"),
+        ({"trace": "a.csv", "start_s": 2}, "no request arrives from 2 to inf s"),
+        ({"trace": "a.csv", "block_s": 2}, "expected at most the span"),
         ({"fleet": "a*two"}, "profile 'a*two': expected NAME, NAME*COUNT or NAME*COUNT@PRICE"),
         ({"fleet": "a*1", "replicas": 2}, "replicas = 2 has no effect beside fleet"),
         ({"discipline": "chunky"}, "discipline='chunky': expected prefill-first or chunked"),

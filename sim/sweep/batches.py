@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sim.sweep.cells import Cell
-    from sim.sweep.work import Outcome, Supply
+    from sim.sweep.work import Outcome, Runner, Supply
 
 LONGEST_S = 1.0
 """What a batch should take; results are kept about as often."""
@@ -34,6 +34,8 @@ class Batches:
         Where workers find traces and profiles.
     folder : str
         Where they find modules of the user's own.
+    run : Runner, optional
+        What they make of each cell.
 
     Attributes
     ----------
@@ -43,12 +45,20 @@ class Batches:
         Requests of the cells that have not come back.
     """
 
-    def __init__(self, cells: Iterable[Cell], workers: int, supply: Supply, folder: str) -> None:
+    def __init__(
+        self,
+        cells: Iterable[Cell],
+        workers: int,
+        supply: Supply,
+        folder: str,
+        run: Runner | None = None,
+    ) -> None:
         # Workers that are given the longest cells first end at about the same time.
         self._cells = deque(sorted(cells, key=lambda cell: (-cell.requests, cell.position)))
         self._workers = workers
         self._supply = supply
         self._folder = folder
+        self._run = run
         self._number = 0
         self._requests = 0
         self._seconds = 0.0
@@ -98,7 +108,7 @@ class Batches:
             self._seconds += outcome.wall_s
 
     def _made(self, cells: tuple[Cell, ...]) -> Batch:
-        batch = Batch(self._number, cells, self._supply, self._folder)
+        batch = Batch(self._number, cells, self._supply, self._folder, self._run)
         self._number += 1
         self.out[batch.number] = batch
         return batch

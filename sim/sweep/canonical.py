@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PROFILE = "paper-qwen2.5-coder-3b"
 WORKLOAD = {"workload": "W3", "rps": 10.0, "n": 100, "arrivals": "poisson"}
+TIMES = ("start_s", "end_s", "block_s", "scale", "scale_to_rps")
+"""What is done to the arrival times of a trace that has some."""
 
 
 def canonical(written: Setting) -> Setting:
@@ -28,14 +30,14 @@ def canonical(written: Setting) -> Setting:
     if "trace" in setting:
         _refuse(setting, ("workload", "n"), "beside trace, which has its own requests")
         if "rps" in setting:
-            _refuse(setting, ("scale", "scale_to_rps"), "beside rps, which draws the arrivals")
+            _refuse(setting, TIMES, "beside rps, which draws the arrivals")
             setting.setdefault("arrivals", WORKLOAD["arrivals"])
         else:
             _refuse(setting, ("arrivals",), "without rps, for a file without times")
         if "scale" in setting:
             _refuse(setting, ("scale_to_rps",), "beside scale")
     else:
-        _refuse(setting, ("skip_bad", "scale", "scale_to_rps"), "without trace")
+        _refuse(setting, ("skip_bad", *TIMES), "without trace")
         setting = {**WORKLOAD, **setting}
         setting["workload"] = setting["workload"].upper()
     if "arrivals" in setting:

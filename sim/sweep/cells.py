@@ -67,10 +67,10 @@ def cells_of(grid: Grid, inputs: Inputs) -> tuple[list[Cell], int]:
     from traces.errors import TraceError
 
     cells: dict[str, Cell] = {}
-    checked: set[str] = set()
+    checked: dict[str, int] = {}
     for number, written in enumerate(grid.settings):
         try:
-            cell = _cell(len(cells), written, inputs, checked)
+            cell = cell_of(written, inputs, checked, position=len(cells))
         except (OptionError, PolicyError, ProfileError, TraceError) as error:
             where = "" if len(grid.settings) == 1 else f" (cell {number + 1}: {describe(written)})"
             raise OptionError(f"{grid.path}: {error}{where}") from None
@@ -84,8 +84,32 @@ def describe(setting: Mapping[str, Any]) -> str:
     return text if len(text) <= 160 else text[:157] + "..."
 
 
-def _cell(position: int, written: Setting, inputs: Inputs, checked: set[str]) -> Cell:
-    setting = canonical(written)
+@dataclass(frozen=True)
+class Configuration:
+    """What a setting means, apart from policy, seed and code.
+
+    Attributes
+    ----------
+    options : RunOptions
+    digests : mapping of str to str
+        As of a `Cell`.
+    meaning : mapping
+        In JSON's types: ``requests``, ``fleet``, ``options``; equal where the same is meant.
+    """
+
+    options: RunOptions
+    digests: Mapping[str, str]
+    meaning: Mapping[str, Any]
+
+
+def configuration_of(setting: Mapping[str, Any], inputs: Inputs) -> Configuration:
+    """Return what a setting in canonical form means.
+
+    Raises
+    ------
+    OptionError, PolicyError, ProfileError, TraceError
+        For what cannot be meant, or a file that cannot be read.
+    """
     options = options_of(setting)
     digests: dict[str, str] = {}
     if "fleet" in setting:
@@ -110,45 +134,66 @@ def _cell(position: int, written: Setting, inputs: Inputs, checked: set[str]) ->
         reference = setting.get("sla_profile")
         digests["sla_profile"] = inputs.profile(reference) if reference else fleet[0][1]
         about["sla_profile"] = digests["sla_profile"]
-    requests = _check(setting, about, digests, options, inputs, checked)
     defaults = RunOptions()
+    # Those that are set: an option that comes to be later changes no key.
+    set_here = {
+        name: _plain(value)
+        for name, value in vars(options).items()
+        if _plain(value) != _plain(getattr(defaults, name))
+    }
+    meaning = {"requests": about, "fleet": fleet, "options": set_here}
+    return Configuration(options, digests, meaning)
+
+
+def cell_of(
+    written: Setting, inputs: Inputs, checked: dict[str, int], *, position: int = 0
+) -> Cell:
+    """Return the cell of a setting.
+
+    Parameters
+    ----------
+    written : dict
+        The setting.
+    inputs : Inputs
+        Reads what it names.
+    checked : dict
+        Requests that were found to be there, with how many they are; kept from cell to cell.
+    position : int
+        In the grid.
+
+    Raises
+    ------
+    OptionError, PolicyError, ProfileError, TraceError
+        If it cannot be run, in one line.
+    """
+    setting = canonical(written)
+    configuration = configuration_of(setting, inputs)
+    requests = _check(setting, configuration, inputs, checked)
     what = {
         "format": RESULTS_FORMAT,
         "version": inputs.version,
-        "requests": about,
-        "fleet": fleet,
+        **configuration.meaning,
         "policy": setting["policy"],
-        # Those that are set: an option that comes to be later changes no key.
-        "options": {
-            name: _plain(value)
-            for name, value in vars(options).items()
-            if _plain(value) != _plain(getattr(defaults, name))
-        },
         "seed": setting["seed"],
         "code": {text: code for text in _calls(setting) if (code := _code(text))},
     }
-    return Cell(position, digest_of(what), setting, digests, requests)
+    return Cell(position, digest_of(what), setting, configuration.digests, requests)
 
 
 def _check(
-    setting: Setting,
-    about: Mapping[str, Any],
-    digests: Mapping[str, str],
-    options: RunOptions,
-    inputs: Inputs,
-    checked: set[str],
+    setting: Setting, configuration: Configuration, inputs: Inputs, checked: dict[str, int]
 ) -> int:
     """Return how many requests there are; refuse those that cannot be had, each kind once."""
+    digests = configuration.digests
     recorded: Any = inputs.objects[digests["trace"]] if "trace" in digests else None
-    count: int = setting["n"] if recorded is None else len(recorded)
-    kind = digest_of(about)
+    kind = digest_of(configuration.meaning["requests"])
     if kind not in checked:
         few = setting if recorded is not None else setting | {"n": min(setting["n"], CHECKED)}
         first = next(d for name, d in digests.items() if name != "trace")
         profile: Any = inputs.objects[digests.get("sla_profile", first)]
-        requests_of(few, recorded, profile, options)
-        checked.add(kind)
-    return count
+        found = len(requests_of(few, recorded, profile, configuration.options))
+        checked[kind] = found if recorded is not None else setting["n"]
+    return checked[kind]
 
 
 def _plain(value: Any) -> Any:

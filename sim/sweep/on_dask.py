@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster, WorkerPlugin, get_worker
 from joblib._dask import DaskDistributedBackend
 
 from sim.options import OptionError
-from sim.sweep.pools import Pool, core_count, in_parallel
+from sim.sweep.pools import Pool, WorkersLost, core_count, in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -119,17 +119,14 @@ class _Backend(DaskDistributedBackend):  # type: ignore[misc]  # the library has
 
 
 def _run(client: Any, batches: Iterable[Batch]) -> Iterator[Outcome]:
-    """Yield what becomes of batches; OptionError when there has been no worker for long."""
+    """Yield what becomes of batches; WorkersLost when there has been no worker for long."""
     backend, stopped = _Backend(client), Event()
     watch = Thread(target=backend.watch, args=(stopped,), daemon=True)
     watch.start()
     try:
         yield from in_parallel(batches, n_jobs=-1, backend=backend)
     except TimeoutError:
-        raise OptionError(
-            f"the cluster has had no worker for {RESTART_S:g} s; what is finished is kept: go on "
-            "with --resume"
-        ) from None
+        raise WorkersLost(f"the cluster has had no worker for {RESTART_S:g} s") from None
     finally:
         stopped.set()
         watch.join()

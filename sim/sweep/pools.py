@@ -34,6 +34,10 @@ WAVE = 16
 """Batches a worker gets at a time where joblib has no results before all are there."""
 
 
+class WorkersLost(OptionError):
+    """There are no workers any more, nor will there be."""
+
+
 @dataclass(frozen=True)
 class Pool:
     """Workers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 from sim.feasible import Unloaded
@@ -45,7 +46,7 @@ def requests_of(
     if recorded is None:
         names = ("workload", "rps", "n", "arrivals")
         return Drawn(**{n: setting[n] for n in names}, sla=sla, engine=engine)(setting["seed"])
-    trace = recorded
+    trace = _redrawn(setting, recorded)
     if "rps" in setting:
         trace = Timed("", trace, setting["rps"], setting["arrivals"])(setting["seed"])
     if "scale" in setting or "scale_to_rps" in setting:
@@ -53,6 +54,21 @@ def requests_of(
 
         trace = scale_rate(trace, setting.get("scale"), rps=setting.get("scale_to_rps"))
     return trace if sla is None else trace.with_sla(sla, profile=engine)
+
+
+def _redrawn(setting: Mapping[str, Any], recorded: Trace) -> Trace:
+    """Return the window that is asked for, its blocks drawn anew by the seed."""
+    trace = recorded
+    if "start_s" in setting or "end_s" in setting:
+        from traces.transform import window
+
+        trace = window(trace, setting.get("start_s", 0.0), setting.get("end_s", math.inf))
+    if "block_s" in setting:
+        from traces.bootstrap import block_bootstrap
+        from traces.seeds import stream
+
+        trace = block_bootstrap(trace, stream(setting["seed"], "blocks"), setting["block_s"])
+    return trace
 
 
 def _sla(given: str | dict[str, str] | None) -> float | str | dict[str, float | str] | None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from sim.options import OptionError
 from sim.sweep.batches import Batches
 from sim.sweep.cells import RESULTS_FORMAT
-from sim.sweep.work import Line, Outcome
+from sim.sweep.outcomes import outcomes_of
+from sim.sweep.pools import WorkersLost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sim.sweep.cells import Cell
@@ -142,7 +143,7 @@ def run_sweep(
     failures: list[Failure] = []
     done, busy_s, cpu_s, start_s = 0, 0.0, 0.0, time.perf_counter()
     try:
-        for outcome in _outcomes(batches, pool):
+        for outcome in outcomes_of(batches, pool):
             for line in outcome.lines:
                 if line.error:
                     failures.append(Failure(by_key[line.key], line.error))
@@ -156,6 +157,8 @@ def run_sweep(
                 left = batches.left
                 left_s = elapsed_s * left / (total - left) if total > left else None
                 on_progress(Progress(done, len(failures), len(todo), elapsed_s, left_s))
+    except WorkersLost as error:
+        raise OptionError(f"{error}; what is finished is kept: go on with --resume") from error
     finally:
         wall_s = time.perf_counter() - start_s
         failures.sort(key=lambda failure: failure.cell.position)
@@ -176,59 +179,3 @@ def run_sweep(
         busy_s=busy_s,
         cpu_s=cpu_s,
     )
-
-
-def _outcomes(batches: Batches, pool: Pool) -> Iterator[Outcome]:
-    """Yield what becomes of every batch, through the deaths of workers."""
-    while len(batches):
-        try:
-            for outcome in pool.run(batches):
-                batches.back(outcome)
-                yield outcome
-        except OptionError:
-            raise
-        except Exception as error:
-            if not (pool.apart and batches.out):
-                raise
-            yield from _one_by_one(batches, pool, error)
-
-
-def _one_by_one(batches: Batches, pool: Pool, error: Exception) -> Iterator[Outcome]:
-    """Run the cells that were out when a worker died each on its own, to see which it was.
-
-    Memory may have been short for several at once, so that none is to blame.
-    """
-    suspects = [cell for batch in batches.out.values() for cell in batch.cells]
-    batches.out.clear()
-    for cell in suspects:
-        batch = batches.alone((cell,))
-        try:
-            [outcome] = pool.run([batch])
-        except OptionError:
-            raise
-        except Exception as death:
-            if not _answers(batches, pool):
-                raise OptionError(
-                    f"the workers are lost ({_told(error)}); what is finished is kept: go on "
-                    "with --resume"
-                ) from death
-            line = Line(cell.key, error=f"the worker died while it ran: {_told(death)}")
-            outcome = Outcome(batch.number, (line,), "", 0.0, 0.0)
-        batches.back(outcome)
-        yield outcome
-
-
-def _answers(batches: Batches, pool: Pool) -> bool:
-    """Whether there are workers that can do nothing, at least."""
-    nothing = batches.alone(())
-    try:
-        [outcome] = pool.run([nothing])
-    except Exception:
-        return False
-    batches.back(outcome)
-    return True
-
-
-def _told(error: Exception) -> str:
-    text = " ".join(str(error).split()).partition(". ")[0]
-    return f"{type(error).__name__}: {text}"[:160]

@@ -24,6 +24,9 @@ NONE = "none"
 REQUESTS = {
     "trace": "str | None",
     "skip_bad": "bool",
+    "start_s": "float | None",
+    "end_s": "float | None",
+    "block_s": "float | None",
     "workload": "str",
     "rps": "float",
     "n": "int",

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from sim.sweep.cells import Cell
 
 
+class Runner(Protocol):
+    """What is made of a cell."""
+
+    def __call__(self, cell: Cell, supply: Supply) -> Mapping[str, Any]:
+        """Return what is to be sent back, in JSON's types."""
+        ...
+
+
 class Supply(Protocol):
     """How a worker gets at traces and profiles; it keeps what it has once had."""
 
@@ -41,12 +49,15 @@ class Batch:
         Where the inputs are.
     folder : str
         Where modules of the user's own are looked for, after everything else.
+    run : Runner or None
+        What is made of each cell; None is `run_cell`.
     """
 
     number: int
     cells: tuple[Cell, ...]
     supply: Supply
     folder: str
+    run: Runner | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ class Line:
     key : str
         The cell's.
     text : str
-        The row of its results as a JSON object; empty for a cell that failed.
+        What was made of it, as a JSON object; empty for a cell that failed.
     error : str
         Why it failed, in one line; empty for one that did not.
     """
@@ -96,7 +107,7 @@ def run_batch(batch: Batch) -> Outcome:
     wall_s, cpu_s = time.perf_counter(), time.process_time()
     if batch.folder not in sys.path:
         sys.path.append(batch.folder)  # last, so that a folder named `traces` hides nothing of ours
-    lines = tuple(_line(cell, batch.supply) for cell in batch.cells)
+    lines = tuple(_line(cell, batch) for cell in batch.cells)
     return Outcome(
         number=batch.number,
         lines=lines,
@@ -106,9 +117,9 @@ def run_batch(batch: Batch) -> Outcome:
     )
 
 
-def _line(cell: Cell, supply: Supply) -> Line:
+def _line(cell: Cell, batch: Batch) -> Line:
     try:
-        return Line(cell.key, text=json.dumps(run_cell(cell, supply)))
+        return Line(cell.key, text=json.dumps((batch.run or run_cell)(cell, batch.supply)))
     except (Exception, SystemExit) as error:  # a user's policy may do anything
         return Line(cell.key, error=" ".join(f"{type(error).__name__}: {error}".split()))
 
