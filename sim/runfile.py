@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.options import OptionError
+from sim.console import plain
+from sim.options import OptionError, to_ps
 from sim.timeline import Timeline
+from sim.tokens import TokenCounts, scrapes_ps, token_counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +56,10 @@ class Run:
         Why requests were refused, by id.
     timeline : Timeline or None
         The replicas over time, if it was recorded.
+    tokens : TokenCounts or None
+        Inter-token gaps of each replica in buckets, over time if there is a timeline.
+    prefix_tokens : tuple of (int, int)
+        For each replica prompt tokens looked up in its prefix cache, and found there.
     """
 
     name: str
@@ -67,6 +73,8 @@ class Run:
     fleet: tuple[tuple[Profile, int, float | None], ...]
     reasons: Mapping[int, str]
     timeline: Timeline | None
+    tokens: TokenCounts | None = None
+    prefix_tokens: tuple[tuple[int, int], ...] = ()
 
     @property
     def label(self) -> str:
@@ -103,6 +111,48 @@ class Run:
         return found
 
 
+def run_of(
+    result: Result, configuration: Mapping[str, Any] | None = None, name: str = "run"
+) -> Run:
+    """Return a result as the run that a file would hold.
+
+    Parameters
+    ----------
+    result : Result
+    configuration : mapping, optional
+        What was asked for besides the run's options, in JSON's types.
+    name : str
+        What it is called where several are shown.
+    """
+    from sim.breakdown import LABELS, breakdown
+    from sim.described import described
+
+    timeline, accounts = result.timeline, result.accounts
+    end_ps = max(
+        max(result.ledger.finished_ps, default=0),
+        *(max(account.busy_ps, default=0) for account in accounts),
+        0,
+    )
+    interval_ps = None if timeline is None else to_ps(timeline.interval_s)
+    return Run(
+        name=name,
+        requests=result.requests,
+        summary=plain(result.summary()),
+        groups=plain({label: breakdown(result, label) for label in LABELS}),
+        policy=result.policy,
+        seed=result.seed,
+        configuration=plain({**(configuration or {}), "options": described(result.options)}),
+        provenance=provenance(),
+        fleet=tuple((kind.profile, kind.count, kind.price_per_h) for kind in result.fleet),
+        reasons=dict(result.ledger.reason),
+        timeline=timeline,
+        tokens=token_counts(accounts, scrapes_ps(end_ps, interval_ps)),
+        prefix_tokens=tuple(
+            (account.prefix_query_tokens, account.prefix_hit_tokens) for account in accounts
+        ),
+    )
+
+
 def write_run(result: Result, path: Path, configuration: Mapping[str, Any] | None = None) -> None:
     """Write a run; the same run gives the same bytes.
 
@@ -117,23 +167,22 @@ def write_run(result: Result, path: Path, configuration: Mapping[str, Any] | Non
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from sim.breakdown import LABELS, breakdown
-    from sim.console import plain
-    from sim.described import described
-
+    run = run_of(result, configuration, path.stem)
     about = {
         "format": FORMAT,
-        "policy": result.policy,
-        "seed": result.seed,
-        "configuration": {**(configuration or {}), "options": described(result.options)},
-        "provenance": provenance(),
-        "fleet": [[kind.profile.to_dict(), kind.count, kind.price_per_h] for kind in result.fleet],
-        "summary": result.summary(),
-        "groups": {label: breakdown(result, label) for label in LABELS},
-        "reasons": result.ledger.reason,
-        "timeline": None if result.timeline is None else result.timeline.to_dict(),
+        "policy": run.policy,
+        "seed": run.seed,
+        "configuration": run.configuration,
+        "provenance": run.provenance,
+        "fleet": [[profile.to_dict(), count, price] for profile, count, price in run.fleet],
+        "summary": run.summary,
+        "groups": run.groups,
+        "reasons": run.reasons,
+        "timeline": None if run.timeline is None else run.timeline.to_dict(),
+        "tokens": None if run.tokens is None else run.tokens.to_dict(),
+        "prefix_tokens": run.prefix_tokens,
     }
-    table = pa.Table.from_pandas(result.requests, preserve_index=False)
+    table = pa.Table.from_pandas(run.requests, preserve_index=False)
     text = json.dumps(plain(about), separators=(",", ":"), allow_nan=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: text.encode()})
     pq.write_table(table, path)
@@ -174,6 +223,8 @@ def read_run(path: Path) -> Run:
             fleet=tuple((Profile.from_dict(p), count, price) for p, count, price in about["fleet"]),
             reasons={int(request): reason for request, reason in about["reasons"].items()},
             timeline=None if about["timeline"] is None else Timeline.from_dict(about["timeline"]),
+            tokens=None if about["tokens"] is None else TokenCounts.from_dict(about["tokens"]),
+            prefix_tokens=tuple((looked, found) for looked, found in about["prefix_tokens"]),
         )
     except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
         if isinstance(error, OptionError):
