@@ -31,10 +31,10 @@ def failing(**options):
         "saber",
         replicas=3,
         timeline=True,
-        max_model_len=900,
+        max_model_len=1200,
         failures=parse_failures("at(4, replica=1, for_s=3)", on_failure="lost"),
         startup_s=1.0,
-        clients=Clients(timeout_s=9.0, cancel_after="exponential(40)"),
+        clients=Clients(timeout_s=4.5, cancel_after="exponential(40)"),
         **options,
     )
 
@@ -141,7 +141,7 @@ def test_what_ended_badly_has_an_instant_at_the_end_of_its_slice(events):
         assert event["name"] == row.status
         assert event["ts"] == by_id[f"{row.id:#x}"][-1][3]
         if row.status == "timed_out":
-            assert event["ts"] == pytest.approx((row.arrival_s + 9.0) * 1e6)
+            assert event["ts"] == pytest.approx((row.arrival_s + 4.5) * 1e6)
         if row.status == "failed" and "replica" in event["args"]["reason"] and row.replica >= 0:
             assert event["ts"] == pytest.approx(4e6)
         known = "end" not in event["args"]
