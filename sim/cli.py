@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sim import cli_calibrate, cli_trace, console
+from sim.cli_check import check
 from sim.cli_compare import compare
 from sim.cli_figures import figures
 from sim.cli_plan import plan
@@ -29,6 +30,7 @@ app.command()(compare)
 app.command()(run)
 app.command()(sweep)
 app.command()(plan)
+app.command()(check)
 app.command()(figures)
 app.add_typer(cli_trace.app, name="trace")
 app.add_typer(cli_calibrate.app, name="calibrate")

@@ -60,8 +60,10 @@ class Guard:
     @property
     def name(self) -> str:
         """What it is called in every report, unique in a suite."""
-        told = "" if self.against == BASELINE else f" against {self.number or self.against}"
-        return f"{self.metric} of {self.policy}{told}"
+        if self.against == BASELINE:
+            return f"{self.metric} of {self.policy}"
+        against = self.against if self.number is None else f"{self.number:.15g}"
+        return f"{self.metric} of {self.policy} against {against}"
 
     def slacks(self, candidate: Numbers, reference: Numbers) -> tuple[Numbers, ...]:
         """Return what has to be at least 0 on the mean over seeds for the guard to hold.
@@ -79,11 +81,14 @@ class Guard:
         Notes
         -----
         A relative tolerance stays linear in the values of a seed, so that the mean slack is at
-        least 0 exactly if the ratio of the means is within the tolerance.
+        least 0 exactly if the ratio of the means is within the tolerance.  Where no seed differs,
+        how its values scatter says nothing, and every seed has the mean's room.
         """
-        unit = np.abs(reference) if self.relative else np.ones_like(reference)
-        room = (self.tolerance - self.at_least) * unit
         gain = candidate - reference
+        unit = np.abs(reference) if self.relative else np.ones_like(reference)
+        if not gain.any():
+            unit = np.full_like(unit, unit.mean())
+        room = (self.tolerance - self.at_least) * unit
         if self.better == "higher":
             return (gain + room,)
         if self.better == "lower":

@@ -62,6 +62,21 @@ def read_grid(path: Path) -> Grid:
         raise OptionError(f"{path}: {error}") from None
 
 
+def one_setting(table: Mapping[str, Any]) -> Setting:
+    """Return the setting in a table of single values.
+
+    Raises
+    ------
+    OptionError
+        For a list, or what `read_grid` refuses.
+    """
+    for name, value in _leaves(table, ""):
+        if isinstance(value, list):
+            raise OptionError(f"{name} = {_shown(value)}: expected one value, not a list")
+    [setting] = _crossed(table)
+    return setting
+
+
 def _settings(data: Mapping[str, Any]) -> Iterable[Setting]:
     data = dict(data)
     seeds = _seeds(data)
