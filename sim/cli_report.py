@@ -1,0 +1,52 @@
+"""`saber report`: one page that shows a run, or several side by side."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sim import cli_options as given
+from sim import console
+from sim.options import OptionError
+
+
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN.parquet...", help="What saber run --out wrote; up to 8."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="Where to write the page.",
+            rich_help_panel=given.OUTPUT,
+        ),
+    ] = Path("report.html"),
+    title: Annotated[
+        str,
+        typer.Option(help="Heading of the page.", rich_help_panel=given.OUTPUT),
+    ] = "Simulation report",
+) -> None:
+    """Write one page of HTML that shows runs: goodput, latencies, queues, the worst misses.
+
+    It needs no network and no other file. With two or more runs it shows what differs; a run with
+    --timeline also shows its replicas over time.
+
+    Examples:
+      saber run --timeline --out saber.parquet
+      saber report saber.parquet
+      saber run --policy "static(32)" --timeline --out static.parquet
+      saber report saber.parquet static.parquet --out compared.html
+    """
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise OptionError(f"--out {out}: expected a name that ends in .html")
+    console.writable(out)
+    from sim.report.page import report_page
+    from sim.runfile import read_run
+
+    with console.progress("drawing"):
+        page = report_page([read_run(path) for path in runs], title)
+        out.write_text(page, encoding="utf-8")
+    count = f"{len(runs)} runs" if len(runs) > 1 else "the run"
+    console.note(f"{count} shown in {out} ({len(page.encode()) / 1e6:.1f} MB)")

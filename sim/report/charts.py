@@ -1,0 +1,192 @@
+"""The charts of the page, without data: its script fills them when something is chosen.
+
+A renderer's tags are the names of its colours in the stylesheet, for the script to apply: they
+differ between light and dark.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sim.report.axes import PLAIN, blank, distribution, over_time, tell
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bokeh.document import Document
+    from bokeh.models import ColumnDataSource, Range1d
+    from bokeh.plotting import figure
+
+RUNS = ("a", "b")
+LOAD = ("x", "goodput", "offered", "met", "tokens")
+STATE = ("x", "queue", "queue_low", "queue_high", "held", "running", "running_low", "running_high",
+         "kv", "kv_low", "kv_high")  # fmt: skip
+CURVES = ("xs", "ys", "name", "color", "dash", "width")
+BARS = ("row", "left", "right", "color", "phase", "seconds")
+MARKS = ("row", "x", "what")
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Which charts there are.
+
+    Attributes
+    ----------
+    time_unit : str
+        Of the time axes.
+    start, end : float
+        What they span.
+    distributions : mapping of str to (str, sequence of float or None)
+        By metric the label of its axis, and the ticks of a logarithmic one.
+    states : bool
+        Whether the replicas were recorded over time.
+    replicas_up : bool
+        Whether their number changed.
+    misses : bool
+        Whether any request missed.
+    """
+
+    time_unit: str
+    start: float
+    end: float
+    distributions: Mapping[str, tuple[str, Sequence[float] | None]]
+    states: bool
+    replicas_up: bool
+    misses: bool
+
+
+def charts(panels: Panels) -> Document:
+    """Return the figures, named as in the page, and their sources, named by what they hold."""
+    from bokeh.document import Document
+    from bokeh.models import Range1d
+
+    span = (panels.start, panels.end)
+    drawing = _Drawing(panels.time_unit, Range1d(*span, bounds=span, name="time"), {})
+    figures = [
+        drawing.steps("goodput", "goodput [%]", "load", LOAD, "goodput", top=102),
+        drawing.rates(),
+        drawing.steps("tokens", "output [tokens/s]", "load", LOAD, "tokens"),
+        *(
+            drawing.curves(metric, label, ticks)
+            for metric, (label, ticks) in panels.distributions.items()
+        ),
+    ]
+    if panels.states:
+        figures += [
+            drawing.band("queue", "queued [requests]"),
+            drawing.band("running", "running [requests]"),
+            drawing.band("kv", "KV blocks in use [%]"),
+        ]
+    if panels.replicas_up:
+        figures.append(drawing.steps("up", "replicas up", "up", ("x", "up"), "up"))
+    if panels.misses:
+        figures.append(drawing.phases())
+    document = Document()
+    for plot in figures:
+        document.add_root(plot)
+    return document
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """The time axis and the sources that the figures share."""
+
+    time_unit: str
+    time: Range1d
+    sources: dict[str, ColumnDataSource]
+
+    def source(self, name: str, columns: tuple[str, ...]) -> ColumnDataSource:
+        from bokeh.models import ColumnDataSource
+
+        if name not in self.sources:
+            data: dict[str, Any] = {column: [] for column in columns}
+            self.sources[name] = ColumnDataSource(data=data, name=name)
+        return self.sources[name]
+
+    def over_time(self, name: str, y_label: str, top: float | None = None) -> figure:
+        return over_time(name, y_label, self.time, self.time_unit, top)
+
+    def told(self, plot: figure, line: Any, *columns: str) -> None:
+        rows = [("time", f"@x{{{PLAIN}}} {self.time_unit}")]
+        tell(plot, [line], rows + [(each, f"@{each}{{{PLAIN}}}") for each in columns])
+
+    def steps(
+        self,
+        name: str,
+        y_label: str,
+        source: str,
+        columns: tuple[str, ...],
+        column: str,
+        top: float | None = None,
+    ) -> figure:
+        """Return one number by bin, a stepped line for each run."""
+        plot = self.over_time(name, y_label, top)
+        for run in RUNS:
+            data = self.source(f"{source}-{run}", columns)
+            line = plot.step(
+                "x", column, source=data, mode="after", line_width=2, tags=[f"run-{run}"]
+            )
+            self.told(plot, line, column)
+        return plot
+
+    def rates(self) -> figure:
+        """Return requests offered (dashed) and met, by bin of arrival."""
+        plot = self.over_time("rates", "requests [1/s]")
+        for run in RUNS:
+            data = self.source(f"load-{run}", LOAD)
+            style: dict[str, Any] = {"source": data, "mode": "after", "tags": [f"run-{run}"]}
+            plot.step("x", "offered", line_width=1.5, line_dash=[4, 3], **style)
+            line = plot.step("x", "met", line_width=2, **style)
+            self.told(plot, line, "offered", "met")
+        return plot
+
+    def band(self, name: str, y_label: str) -> figure:
+        """Return a gauge: the mean of each stretch, within its least and greatest value."""
+        plot = self.over_time(name, y_label)
+        for run in RUNS:
+            data = self.source(f"state-{run}", STATE)
+            style: dict[str, Any] = {"source": data, "tags": [f"run-{run}"]}
+            plot.varea("x", f"{name}_low", f"{name}_high", fill_alpha=0.22, **style)
+            columns = [name]
+            if name == "queue":
+                plot.line("x", "held", line_width=1.5, line_dash=[4, 3], **style)
+                columns.append("held")
+            self.told(plot, plot.line("x", name, line_width=2, **style), *columns)
+        return plot
+
+    def curves(self, metric: str, x_label: str, ticks: Sequence[float] | None) -> figure:
+        """Return any number of cumulative distributions."""
+        plot = distribution(metric, x_label, ticks)
+        line = plot.multi_line(
+            "xs", "ys", line_color="color", line_dash="dash", line_width="width",
+            source=self.source(f"curves-{metric}", CURVES),
+        )  # fmt: skip
+        rows = [("", "@name"), ("at most", f"$x{{{PLAIN}}}"), ("requests", "$y{0.0} %")]
+        tell(plot, [line], rows, mode="mouse")
+        return plot
+
+    def phases(self) -> figure:
+        """Return the worst misses: a row each, its phases side by side, its deadline marked."""
+        from bokeh.models import FactorRange
+
+        plot = blank(
+            "phases",
+            "time since arrival [s]",
+            "request",
+            y_range=FactorRange(factors=["-"], name="rows"),
+        )
+        plot.ygrid.grid_line_color = None
+        bars = plot.hbar(
+            "row", left="left", right="right", height=0.5, fill_color="color", line_color=None,
+            source=self.source("bars", BARS),
+        )  # fmt: skip
+        marks: dict[str, Any] = {"size": 20, "line_width": 2.5, "tags": ["ink"]}
+        due = plot.scatter(
+            "x", "row", marker="dash", angle=1.5707963, source=self.source("due", MARKS), **marks
+        )
+        ended = plot.scatter("x", "row", marker="x", source=self.source("ended", MARKS), **marks)
+        request = ("request", "@row")
+        tell(plot, [bars], [request, ("", "@phase"), ("took", f"@seconds{{{PLAIN}}} s")], "mouse")
+        tell(plot, [due, ended], [request, ("", "@what"), ("at", f"@x{{{PLAIN}}} s")], "mouse")
+        return plot
