@@ -188,6 +188,11 @@ class Decoding:
         """Return the blocks that the next step needs."""
         return self._phases.blocks(self._context_tokens, self._step)
 
+    def blocks_after(self, now_ps: int) -> int:
+        """Return the blocks that the step of the leap under way right after now needs."""
+        further = self._steps_until(now_ps + 1) - 1
+        return self._phases.blocks(self._context_tokens + further * self.size, self._step + further)
+
     def blocks_at_end(self) -> int:
         """Return the blocks that the last step of the leap in flight needs."""
         further = self.steps - 1

@@ -129,6 +129,18 @@ class Engine:
             return self._busy_ps
         return self._busy_ps + now_ps - self._busy_since_ps
 
+    def blocks_after(self, now_ps: int) -> int:
+        """Return the KV blocks in use right after now; one that many hold counts once."""
+        decoding, chunks = self._decoding, self._chunks
+        if decoding.steps:
+            own = decoding.blocks_after(now_ps)
+        else:
+            own = decoding.blocks_needed() if self._chunked else decoding.blocks_held()
+        own += sum(-(-(past + tokens) // self._block_size) for _, past, tokens in chunks)
+        if not (chunks and chunks[0][0] == self._partial):
+            own += self._partial_blocks()
+        return own - (self._blocks - self._spec.limits.blocks)
+
     def waiting_ids(self) -> tuple[int, ...]:
         """Return the released requests that have no seat, first to go first."""
         return tuple(self._waiting)

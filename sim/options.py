@@ -75,6 +75,8 @@ class RunOptions:
         How the number of replicas follows the load; None keeps it.
     tenants : Tenants or None
         Caps by tenant.
+    timeline : bool
+        Record queues, batches and KV blocks of every replica over time: `Result.timeline`.
     """
 
     max_num_seqs: int | None = None
@@ -96,6 +98,7 @@ class RunOptions:
     clients: Clients | None = None
     autoscale: Autoscale | None = None
     tenants: Tenants | None = None
+    timeline: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_num_batched_tokens", "block_size", *MAY_BE_NONE):

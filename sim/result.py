@@ -16,7 +16,7 @@ from sim.options import OptionError, to_ps
 from sim.summary import Columns, columns_of, summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -153,8 +153,16 @@ class Result:
             frame["attempts"] = np.frombuffer(ledger.attempts, dtype=np.int32)[ids]
         return frame
 
-    def save(self, path: str | Path) -> None:
-        """Write `requests` to a ``.parquet`` or ``.csv`` file.
+    def save(self, path: str | Path, configuration: Mapping[str, Any] | None = None) -> None:
+        """Write `requests` to a ``.csv`` file, or the whole run to a ``.parquet`` file.
+
+        The latter is what `sim.runfile.read_run` and ``saber report`` read.
+
+        Parameters
+        ----------
+        path : path
+        configuration : mapping, optional
+            What was asked for besides the run's options, in JSON's types: kept with the run.
 
         Raises
         ------
@@ -163,7 +171,9 @@ class Result:
         """
         path = Path(path)
         if path.suffix == ".parquet":
-            self.requests.to_parquet(path, index=False, engine="pyarrow")
+            from sim.runfile import write_run
+
+            write_run(self, path, configuration)
         elif path.suffix == ".csv":
             self.requests.to_csv(path, index=False)
         else:

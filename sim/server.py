@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
     from policies.protocol import Pending
     from sim.spec import Ended, ReplicaSpec
+    from sim.timeline import Samples
+
+
+def server_of(spec: ReplicaSpec, ended: Ended | None = None) -> Server:
+    """Return a replica at work; one that notes its state over time if its parts say so."""
+    if spec.samples is None:
+        return Server(spec, ended)
+    return _Watched(spec, spec.samples, ended)
 
 
 class Server:
@@ -206,3 +214,56 @@ class Server:
     def _check_queued(self, request: int, verb: str) -> None:
         if type(request) is not int or request not in self._queued:
             raise not_queued(request, self._index, verb)
+
+
+class _Watched(Server):
+    """A replica that notes its state at regular instants, once all of an instant is over.
+
+    What is due is noted when something happens here, and at the end: the state until then is known.
+    """
+
+    __slots__ = ("_samples",)
+
+    def __init__(self, spec: ReplicaSpec, samples: Samples, ended: Ended | None) -> None:
+        super().__init__(spec, ended)
+        self._samples = samples
+
+    def arrive(self, request: Pending, now_ps: int) -> None:
+        """Take a request in, after everything that happens before now."""
+        self._look(now_ps)
+        super().arrive(request, now_ps)
+
+    def advance(self, until_ps: int) -> None:
+        """Let everything happen that happens before `until_ps`."""
+        while self.due_ps < until_ps:
+            due_ps = self.due_ps
+            self._note(due_ps)
+            super().advance(due_ps + 1)
+
+    def withdraw(self, request: int, now_ps: int) -> int:
+        """Take out a request that is here and whose client has gone."""
+        self._look(now_ps)
+        return super().withdraw(request, now_ps)
+
+    def fail(self, now_ps: int) -> tuple[list[Pending], int]:
+        """Lose everything that is here."""
+        self._look(now_ps)
+        return super().fail(now_ps)
+
+    def stop(self, until_ps: int) -> None:
+        """End the run at `until_ps`; a state that lasts from then on is noted once."""
+        self.advance(until_ps + 1)
+        self._note(self._samples.due_ps + 1 if self.due_ps == NEVER_PS else until_ps + 1)
+        super().stop(until_ps)
+
+    def _look(self, now_ps: int) -> None:
+        self.advance(now_ps)
+        self._note(now_ps)
+
+    def _note(self, before_ps: int) -> None:
+        """Note the state at what is due before an instant; nothing happens until then."""
+        engine, samples = self._engine, self._samples
+        while samples.due_ps < before_ps:
+            waiting = len(engine.waiting_ids())
+            blocks = engine.blocks_after(samples.due_ps)
+            samples.add(len(self._queued), waiting, engine.seated, blocks)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sim.cluster.fleet import Replica
     from sim.ledger import Book, Lookup
     from sim.options import Discipline
+    from sim.timeline import Samples
     from traces.columns import HashIds
 
 _KINDS: dict[str, tuple[type[Any], str]] = {
@@ -105,6 +106,7 @@ def specs_of(
     output_tokens: Lookup,
     refusals: Callable[[EngineLimits], Mapping[int, str]],
     prefix: HashIds | None = None,
+    samples: Sequence[Samples] | None = None,
 ) -> list[ReplicaSpec]:
     """Return the parts of every replica, kind by kind.
 
@@ -121,6 +123,8 @@ def specs_of(
         Which of them an engine with these limits can never serve.
     prefix : HashIds or None
         Their content blocks, for a prefix cache.
+    samples : sequence of Samples or None
+        Where each replica's state over time is noted.
     """
     specs: list[ReplicaSpec] = []
     for kind in kinds:
@@ -142,6 +146,7 @@ def specs_of(
                     account=ReplicaLedger(),
                     restart=deciders.__next__,
                     prefix=prefix,
+                    samples=None if samples is None else samples[index],
                     jitter=_jitter(options.jitter_cv, random_stream(seed, JITTER_STREAM, index)),
                 )
             )

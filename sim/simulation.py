@@ -32,6 +32,7 @@ from sim.setup import (
     told,
 )
 from sim.stepwise import run_stepwise
+from sim.timeline import Samples, interval_ps, timeline_of
 from sim.warn import tally_of, warnings_of
 from traces.request import Trace
 
@@ -108,6 +109,10 @@ def simulate(
             f"{sum(kind.count for kind in kinds)} replicas: expected at most {MOST_REPLICAS:,}"
         )
     ledger = Ledger(len(trace))
+    samples = None
+    if options.timeline:
+        interval = interval_ps(int(arrival_ps[-1]))
+        samples = [Samples(interval) for kind in kinds for _ in range(kind.count)]
     specs = specs_of(
         kinds,
         chosen,
@@ -119,6 +124,7 @@ def simulate(
         output_tokens=trace.output_tokens.tolist(),
         refusals=lambda limits: refusals_of(trace, limits, options.max_model_len),
         prefix=content_of(trace, options.block_size) if options.prefix_caching else None,
+        samples=samples,
     )
     profiles = [kind.profile for kind in kinds for _ in range(kind.count)]
     overheads_ps = np.array([overhead_ps(each, options) for each in profiles], dtype=np.int64)
@@ -178,6 +184,15 @@ def simulate(
         overheads_ps=overheads_ps,
         ledger=ledger,
         accounts=accounts,
+        timeline=None
+        if samples is None
+        else timeline_of(
+            samples,
+            [spec.limits.blocks for spec in specs],
+            accounts,
+            int(arrival_ps.max()),
+            scenario.until_ps,
+        ),
     )
 
 

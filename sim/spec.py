@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sim.costs import StepCosts
     from sim.ledger import Book, Lookup, ReplicaLedger
     from sim.options import EngineLimits
+    from sim.timeline import Samples
     from traces.columns import HashIds
 
     Ended: TypeAlias = Callable[[int, int, int], None]
@@ -47,6 +48,8 @@ class ReplicaSpec:
         Draws the factor on the step time of the next segment; None is no jitter.
     prefix : HashIds or None
         Content blocks by request id, for a prefix cache; None is no cache.
+    samples : Samples or None
+        Where its state over time is noted; None is nowhere.
     """
 
     index: int
@@ -61,6 +64,7 @@ class ReplicaSpec:
     restart: Callable[[], Decider]
     jitter: Callable[[], float] | None = None
     prefix: HashIds | None = None
+    samples: Samples | None = None
 
 
 class Station(Protocol):

@@ -279,6 +279,10 @@ class StepEngine:
         own -= self.unit * sum(len(seq.held) for seq in self.decoding + self.prefilling)
         return own + self.unit * sum(block.holders > 0 for block in self.cache.values())
 
+    def blocks_in_step(self) -> int:
+        """Blocks in use during the step in flight."""
+        return self.blocks_in_use(decode=self.step is not None and bool(self.step.decodes))
+
     def blocks_more(self, seq: _Sequence, tokens: int) -> int:
         """Blocks that come into use when a prompt is stored as far as `tokens`."""
         more = self.blocks(tokens) - self.blocks(seq.stored)

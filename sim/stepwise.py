@@ -81,6 +81,7 @@ def run_stepwise(requests: Iterable[Pending], scenario: Scenario) -> None:
             stations[index].boundary(now_ps)
     front.close(last_ps)
     for station in stations:
+        station.look_last(last_ps)
         station.engine.stop(last_ps)
 
 
@@ -145,6 +146,22 @@ class _Station:
             return self.engine.step.end_ps
         return self.now_ps if self.engine.waiting else NEVER_PS
 
+    def look(self, until_ps: int) -> None:
+        """Note the state as it has been since something last happened here."""
+        samples = self.spec.samples
+        while samples is not None and samples.due_ps < until_ps:
+            engine = self.engine
+            samples.add(
+                len(self.queued), len(engine.waiting), engine.seated, engine.blocks_in_step()
+            )
+
+    def look_last(self, last_ps: int) -> None:
+        """Note the state at the end; once, if it stays like that."""
+        samples = self.spec.samples
+        if samples is not None:
+            busy = self.timer_ps != NEVER_PS or self.engine.step is not None
+            self.look(last_ps + 1 if busy else samples.due_ps + 1)
+
     @property
     def due_ps(self) -> int:
         """When something happens here next."""
@@ -157,6 +174,7 @@ class _Station:
 
     def arrive(self, request: Pending, now_ps: int) -> None:
         """Take a request in, or refuse it if it can never be served here."""
+        self.look(now_ps)
         ledger = self.spec.ledger
         ledger.replica[request.id] = self.spec.index
         ledger.attempts[request.id] += 1
@@ -168,6 +186,7 @@ class _Station:
 
     def withdraw(self, request_id: int, now_ps: int) -> int:
         """Take a request out, wherever it is."""
+        self.look(now_ps)
         generated = 0
         if request_id in self.queued:
             del self.queued[request_id]
@@ -180,6 +199,7 @@ class _Station:
 
     def fail(self, now_ps: int) -> tuple[list[Pending], int]:
         """Lose everything."""
+        self.look(now_ps)
         lost = sorted([*self.queued.values(), *self.released.values()])
         generated = sum(self.engine.generated(i, now_ps) for i in self.released)
         self.engine.lose(now_ps)
@@ -198,11 +218,13 @@ class _Station:
 
     def wake(self, now_ps: int) -> None:
         """Evaluate the decider because its timer fires."""
+        self.look(now_ps)
         self.timer_ps = NEVER_PS
         self.decide(now_ps)
 
     def boundary(self, now_ps: int) -> None:
         """End a step, let the decider react to what finished, form the next step."""
+        self.look(now_ps)
         finished = self.engine.complete(now_ps)
         if finished:
             for request_id in finished:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sim.ledger import ReplicaLedger
+
 MOST_SAMPLES = 2048
 SHORTEST_PS = PS_PER_S // 1000
 
@@ -135,15 +137,21 @@ class Timeline:
 
 def timeline_of(
     samples: Sequence[Samples],
-    end_ps: int,
     kv_capacity_blocks: Sequence[int],
-    up_ps: Sequence[Sequence[int]],
+    accounts: Sequence[ReplicaLedger],
+    last_arrival_ps: int,
+    until_ps: int | None = None,
 ) -> Timeline:
     """Return the samples of all replicas at one interval, from 0 to the end of the run.
 
-    A replica that nothing happened to any more stays as it was seen last.
+    It ends with the last arrival or step, or where the clock stops.  A replica that nothing
+    happened to any more stays as it was seen last.
     """
-    interval = max(interval_ps(end_ps), *(each.interval_ps for each in samples))
+    end_ps = max(last_arrival_ps, *(max(account.busy_ps, default=0) for account in accounts))
+    end_ps = end_ps if until_ps is None else min(end_ps, until_ps)
+    interval = max(each.interval_ps for each in samples)
+    while end_ps // interval >= MOST_SAMPLES:
+        interval *= 2
     count = end_ps // interval + 1
     rows = np.zeros((len(samples), count, len(GAUGES)), dtype=np.int32)
     for replica, each in enumerate(samples):
@@ -155,7 +163,7 @@ def timeline_of(
         interval_s=interval / PS_PER_S,
         **{name: np.ascontiguousarray(rows[:, :, k]) for k, name in enumerate(GAUGES)},
         kv_capacity_blocks=tuple(kv_capacity_blocks),
-        up_s=tuple(_periods_s(periods, end_ps) for periods in up_ps),
+        up_s=tuple(_periods_s(account.up_ps, end_ps) for account in accounts),
     )
 
 

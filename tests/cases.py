@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from sim.cluster.scenario import Scenario
 from sim.ledger import Ledger, ReplicaLedger
 from sim.options import EngineLimits
 from sim.spec import ReplicaSpec
+from sim.timeline import Samples, timeline_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
     from policies.protocol import Decider, View
     from traces.columns import HashIds
+
+
+SAMPLED_PS = 7
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,7 @@ class Outcome:
     paid: list[list[int]] = field(default_factory=list)
     hits: list[tuple[int, int]] = field(default_factory=list)
     views: list[list[tuple]] = field(default_factory=list)
+    timeline: dict[str, Any] | None = None
 
 
 def refused(prompt: int, output: int, limits: EngineLimits) -> bool:
@@ -158,6 +163,9 @@ def run(case: Case, runner: Callable[..., None]) -> Outcome:
     watchers: list[Watched] = []
     prompts = [request[1] for request in case.requests]
     outputs = [request[2] for request in case.requests]
+    # Every other number of requests, so that what is not watched is run through as well.
+    watch = len(case.requests) % 2
+    samples = [Samples(SAMPLED_PS) if watch else None for _ in case.replicas]
     specs = []
     for i, limit in enumerate(case.replicas):
         jitter = None
@@ -183,6 +191,7 @@ def run(case: Case, runner: Callable[..., None]) -> Outcome:
                 restart=lives.__next__,
                 jitter=jitter,
                 prefix=case.content,
+                samples=samples[i],
             )
         )
     fleet = Fleet([None] * len(specs))
@@ -191,6 +200,12 @@ def run(case: Case, runner: Callable[..., None]) -> Outcome:
     runner(case.pending, scenario if case.world is None else case.world.scenario(scenario))
     result = outcome(ledger, [spec.account for spec in specs])
     result.views = [watcher.log for watcher in watchers]
+    if watch:
+        blocks = [limit.blocks for limit in case.replicas]
+        last_ps = max(request[0] for request in case.requests)
+        accounts = [spec.account for spec in specs]
+        timeline = timeline_of(samples, blocks, accounts, last_ps, case.until_ps)
+        result.timeline = timeline.to_dict()
     return result
 
 

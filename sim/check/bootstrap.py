@@ -60,9 +60,9 @@ def mean_interval(values: Numbers, tail: float, rng: np.random.Generator) -> tup
     Application", 1997, section 9.4).
 
     Where the values say too little, the interval is wide rather than clever.  Each side is at least
-    as far from the mean as Student's t has it.  A resample without spread, as a few large values
-    among many equal ones give it, lies infinitely far on its side.  Fewer than `LEAST_SEEDS` values
-    bound nothing.
+    as far from the mean as Student's t has it.  A resample without spread lies infinitely far on
+    its side.  As that would leave many equal values with a few others among them without any bound,
+    the mean is then bounded as `_if_rare` says.  Fewer than `LEAST_SEEDS` values bound nothing.
 
     Equal values are taken at their word: the interval is that point, because a change that leaves
     every seed alike, or moves all by the same, needs no statistics.  No interval can speak of what
@@ -81,8 +81,34 @@ def mean_interval(values: Numbers, tail: float, rng: np.random.Generator) -> tup
     below, above = _studentised(from_mean / spread, tail, rng)
     from scipy.special import stdtrit
 
-    student = float(stdtrit(seeds - 1, 1 - tail))
-    return mean - max(above, student) * error, mean - min(below, -student) * error
+    student = float(stdtrit(seeds - 1, 1 - tail)) * error
+    rare_low, rare_high = _if_rare(values, tail)
+    down = max(min(above * error, mean - rare_low), student)
+    up = max(min(-below * error, rare_high - mean), student)
+    return mean - down, mean + up
+
+
+def _if_rare(values: Numbers, tail: float) -> tuple[float, float]:
+    """Return bounds of the mean where at least half the values are one and the same.
+
+    The share of values below that one is at most the bound of C. J. Clopper and E. S. Pearson
+    ("The Use of Confidence or Fiducial Limits", 1934), and none is taken to be lower than the
+    lowest seen; likewise above.  Without such a value there are no bounds.
+    """
+    from scipy.special import betaincinv
+
+    seeds = len(values)
+    distinct, counts = np.unique(values, return_counts=True)
+    if 2 * counts.max() < seeds:
+        return -math.inf, math.inf
+    common = distinct[counts.argmax()]
+
+    def share(others: int) -> float:
+        return float(betaincinv(others + 1, seeds - others, 1 - tail))
+
+    below, above = int(np.sum(values < common)), int(np.sum(values > common))
+    low = common - share(below) * (common - values.min())
+    return float(low), float(common + share(above) * (values.max() - common))
 
 
 def _studentised(scores: Numbers, tail: float, rng: np.random.Generator) -> tuple[float, float]:

@@ -15,13 +15,14 @@ import simpy
 from policies.protocol import NEVER_PS
 from sim.cluster.agenda import ARRIVAL, SERVER, priority
 from sim.cluster.front import Front
-from sim.server import Server
+from sim.server import server_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from policies.protocol import Pending
     from sim.cluster.scenario import Scenario
+    from sim.server import Server
 
 FIRST_ARRIVAL = priority(ARRIVAL, 0)
 """The place of request 0 at its instant; the others follow by id."""
@@ -40,7 +41,7 @@ def run_cluster(requests: Iterable[Pending], scenario: Scenario) -> None:
     env = simpy.Environment(initial_time=0)
     last_ps = scenario.last_ps
     if scenario.plain:
-        servers = [Server(spec) for spec in scenario.specs]
+        servers = [server_of(spec) for spec in scenario.specs]
         arrive = [server.arrive for server in servers]
         route, fleet = scenario.route.route, scenario.fleet
 
@@ -55,7 +56,7 @@ def run_cluster(requests: Iterable[Pending], scenario: Scenario) -> None:
     elif scenario.quiet:
         watch = _Watch()
         front = Front(scenario, watch)
-        servers = [Server(spec, front.ended) for spec in scenario.specs]
+        servers = [server_of(spec, front.ended) for spec in scenario.specs]
         watch.watch(servers)
         traced = front.open(list(servers), iter(requests))
 
@@ -69,7 +70,7 @@ def run_cluster(requests: Iterable[Pending], scenario: Scenario) -> None:
     else:
         agenda = _Events(env, last_ps)
         front = Front(scenario, agenda)
-        servers = [Server(spec, front.ended) for spec in scenario.specs]
+        servers = [server_of(spec, front.ended) for spec in scenario.specs]
         agenda.watch(servers)
         traced = front.open(list(servers), iter(requests))
         agenda.arrivals = _Arrivals(env, traced, front.arrive, last_ps)

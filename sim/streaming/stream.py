@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from calibrate.profile import Profile
     from sim.cluster.fleet import Replica
 
-_WHOLE = ("failures", "clients", "autoscale", "tenants", "prefix_caching", "startup_s")
+_WHOLE = (
+    "failures", "clients", "autoscale", "tenants", "prefix_caching", "startup_s", "timeline",
+)  # fmt: skip
 """Options that a streamed run does not have: they need the whole trace, or more of a cluster."""
 
 
