@@ -13,6 +13,7 @@ from sim.cli_check import check
 from sim.cli_compare import compare
 from sim.cli_figures import figures
 from sim.cli_plan import plan
+from sim.cli_report import report
 from sim.cli_run import run
 from sim.cli_sweep import sweep
 
@@ -31,6 +32,7 @@ app.command()(run)
 app.command()(sweep)
 app.command()(plan)
 app.command()(check)
+app.command()(report)
 app.command()(figures)
 app.add_typer(cli_trace.app, name="trace")
 app.add_typer(cli_calibrate.app, name="calibrate")

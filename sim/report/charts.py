@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from bokeh.models import ColumnDataSource, Range1d
     from bokeh.plotting import figure
 
-RUNS = ("a", "b")
+RUNS = {"a": 3.0, "b": 1.75}
+"""Widths of their lines: where two coincide, both are seen."""
 LOAD = ("x", "goodput", "offered", "met", "tokens")
 STATE = ("x", "queue", "queue_low", "queue_high", "held", "running", "running_low", "running_high",
          "kv", "kv_low", "kv_high")  # fmt: skip
@@ -122,10 +123,10 @@ class _Drawing:
     ) -> figure:
         """Return one number by bin, a stepped line for each run."""
         plot = self.over_time(name, y_label, top)
-        for run in RUNS:
+        for run, width in RUNS.items():
             data = self.source(f"{source}-{run}", columns)
             line = plot.step(
-                "x", column, source=data, mode="after", line_width=2, tags=[f"run-{run}"]
+                "x", column, source=data, mode="after", line_width=width, tags=[f"run-{run}"]
             )
             self.told(plot, line, column)
         return plot
@@ -133,18 +134,18 @@ class _Drawing:
     def rates(self) -> figure:
         """Return requests offered (dashed) and met, by bin of arrival."""
         plot = self.over_time("rates", "requests [1/s]")
-        for run in RUNS:
+        for run, width in RUNS.items():
             data = self.source(f"load-{run}", LOAD)
             style: dict[str, Any] = {"source": data, "mode": "after", "tags": [f"run-{run}"]}
             plot.step("x", "offered", line_width=1.5, line_dash=[4, 3], **style)
-            line = plot.step("x", "met", line_width=2, **style)
+            line = plot.step("x", "met", line_width=width, **style)
             self.told(plot, line, "offered", "met")
         return plot
 
     def band(self, name: str, y_label: str) -> figure:
         """Return a gauge: the mean of each stretch, within its least and greatest value."""
         plot = self.over_time(name, y_label)
-        for run in RUNS:
+        for run, width in RUNS.items():
             data = self.source(f"state-{run}", STATE)
             style: dict[str, Any] = {"source": data, "tags": [f"run-{run}"]}
             plot.varea("x", f"{name}_low", f"{name}_high", fill_alpha=0.22, **style)
@@ -152,7 +153,7 @@ class _Drawing:
             if name == "queue":
                 plot.line("x", "held", line_width=1.5, line_dash=[4, 3], **style)
                 columns.append("held")
-            self.told(plot, plot.line("x", name, line_width=2, **style), *columns)
+            self.told(plot, plot.line("x", name, line_width=width, **style), *columns)
         return plot
 
     def curves(self, metric: str, x_label: str, ticks: Sequence[float] | None) -> figure:

@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-DISTRIBUTIONS = {"ttft": "TTFT [s]", "tpot": "TPOT [ms]", "e2e": "E2E [s]", "ratio": "E2E / SLA [×]"}
+DISTRIBUTIONS = {
+    "ttft": ("TTFT", "s"),
+    "tpot": ("TPOT", "ms"),
+    "e2e": ("E2E", "s"),
+    "ratio": ("E2E / SLA", "×"),
+}
+"""What each is called, and its unit."""
+
 LIMITED = {"ttft": ("ttft", 1e-3), "tpot": ("tpot", 1.0), "e2e": ("e2el", 1e-3)}
 """The goodput limit on each distribution, and from milliseconds to its unit."""
 
@@ -152,6 +159,7 @@ def data_of(runs: Sequence[Run], shared: Shared) -> dict[str, Any]:
         "edges": _short(shared.edges_s / unit_s),
         "binS": float(shared.edges_s[1] - shared.edges_s[0]),
         "curves": {name: _short(values) for name, values in shared.distributions.items()},
+        "units": {name: DISTRIBUTIONS[name][1] for name in shared.distributions},
         "slaEdges": _short(shared.sla_edges),
         "runs": [run_data(run, shared) for run in runs],
         "summary": summary_rows(runs),

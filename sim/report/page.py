@@ -86,14 +86,14 @@ def report_page(runs: Sequence[Run], title: str = "Simulation report") -> str:
 
 def panels_of(runs: Sequence[Run], shared: Shared, data: Mapping[str, Any]) -> Panels:
     """Return which charts the runs have something to show in."""
-    unit, unit_s = shared.time_unit
+    time_unit, unit_s = shared.time_unit
     return Panels(
-        time_unit=unit,
+        time_unit=time_unit,
         start=float(shared.edges_s[0] / unit_s),
         end=float(shared.edges_s[-1] / unit_s),
         distributions={
-            name: (label, shared.ticks[name])
-            for name, label in DISTRIBUTIONS.items()
+            name: (f"{label} [{unit}]", shared.ticks[name])
+            for name, (label, unit) in DISTRIBUTIONS.items()
             if name in shared.distributions
         },
         states=any(run.timeline is not None for run in runs),

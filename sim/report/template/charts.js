@@ -5,6 +5,7 @@ const model = (name) => Bokeh.documents[0].get_model_by_name(name);
 const has = (name) => figures.elements.includes(`chart-${name}`);
 const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const TASK_COLOURS = 8;
+const WIDTHS = { a: 3, b: 1.75 }; // where they coincide, both are seen
 const DASHES = [[], [7, 3], [2, 2]];
 
 /** By chart: its caption, and rows for whoever reads them rather than the picture. */
@@ -82,7 +83,7 @@ function drawLoad() {
 function distributionLines() {
   if (state.b !== null) {
     return shownRuns().map(([key, run]) => ({
-      run, task: state.task, name: runName(key, run), key: about(key), colour: `run-${key}`, dash: [], width: 2.25,
+      run, task: state.task, name: runName(key, run), key: about(key), colour: `run-${key}`, dash: [], width: WIDTHS[key],
     }));
   }
   const there = [...data.tasks.keys()].filter((task) => cellsOf(state.a, task).length);
@@ -119,7 +120,7 @@ function drawCurves() {
       rows.push([line.name, curve.all.toLocaleString("en"), ...shares]);
       if (!curve.all) { told.push(`${line.key}nothing finished.`); continue; }
       add(curve, line.name, line.colour, line.dash, line.width);
-      if (lines.length < 3 || line.all) told.push(`${line.key}half of ${plural(curve.all, "request")} within ${shares[0]}, 99 % within ${shares[3]}.`);
+      if (lines.length < 3 || line.all) told.push(`${line.key}half of ${plural(curve.all, "request")} within ${shares[0]} ${data.units[metric]}, 99 % within ${shares[3]} ${data.units[metric]}.`);
       const due = line.task === null && state.b === null && lines.length > 1 ? null : promise(line, metric);
       if (!due || promises.has(JSON.stringify(due.xs))) continue;
       promises.add(JSON.stringify(due.xs));
@@ -128,7 +129,7 @@ function drawCurves() {
     fill(`curves-${metric}`, columns);
     words[metric] = {
       told,
-      tables: [["Distribution", ["", "requests", "p50", "p90", "p95", "p99", "most"], rows]],
+      tables: [["Distribution", [`[${data.units[metric]}]`, "requests", "p50", "p90", "p95", "p99", "most"], rows]],
     };
   }
   const swatches = lines.map(({ name, colour, dash }) => [name, colour, dash.length > 0]);

@@ -157,7 +157,8 @@ async function open() {
     // A drag scrolls the page there.
     for (const id of figures.elements) model(id.slice("chart-".length)).toolbar.active_drag = null;
   }
-  root.dataset.ready = "yes";
+  await new Promise((painted) => requestAnimationFrame(() => requestAnimationFrame(painted)));
+  root.dataset.ready = String(Math.round(performance.now()));
 }
 
 void open();
