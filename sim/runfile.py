@@ -146,7 +146,7 @@ def run_of(
         fleet=tuple((kind.profile, kind.count, kind.price_per_h) for kind in result.fleet),
         reasons=dict(result.ledger.reason),
         timeline=timeline,
-        tokens=token_counts(accounts, scrapes_ps(end_ps, interval_ps)),
+        tokens=token_counts(accounts, scrapes_ps(end_ps, interval_ps, len(accounts))),
         prefix_tokens=tuple(
             (account.prefix_query_tokens, account.prefix_hit_tokens) for account in accounts
         ),

@@ -29,6 +29,8 @@ EDGES_S = (
 """Upper edges [s] of the buckets of ``vllm:inter_token_latency_seconds``, vLLM's V1 engine."""
 
 MOST_SCRAPES = 256
+"""Instants at most, and of large fleets no more than `MOST_COUNTS` over the replicas."""
+MOST_COUNTS = 4096
 ROWS_AT_ONCE = 1 << 16
 
 
@@ -70,14 +72,15 @@ class TokenCounts:
         )
 
 
-def scrapes_ps(end_ps: int, interval_ps: int | None) -> range:
+def scrapes_ps(end_ps: int, interval_ps: int | None, replicas: int = 1) -> range:
     """Return the instants [ps] at which tokens are counted, the last one at or after the end.
 
-    At most `MOST_SCRAPES` steps of a whole number of intervals; the end alone without any.
+    They are a whole number of intervals apart, the same all along; the end alone without any.
     """
     if interval_ps is None:
         return range(end_ps, end_ps + 1)
-    step = interval_ps * max(1, -(-end_ps // (interval_ps * MOST_SCRAPES)))
+    most = max(1, min(MOST_SCRAPES, MOST_COUNTS // replicas))
+    step = interval_ps * max(1, -(-end_ps // (interval_ps * most)))
     return range(0, -(-end_ps // step) * step + 1, step)
 
 

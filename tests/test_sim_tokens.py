@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from policies.protocol import PS_PER_S
 from sim.ledger import ReplicaLedger
-from sim.tokens import EDGES_S, TokenCounts, token_counts
+from sim.tokens import EDGES_S, TokenCounts, scrapes_ps, token_counts
 
 ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
 MS = PS_PER_S // 1000
@@ -63,3 +63,22 @@ def test_they_come_back_as_they_were_written(rows, instants):
     again = TokenCounts.from_dict(counts.to_dict())
     for name in ("at_s", "counts", "sum_s"):
         assert np.array_equal(getattr(again, name), getattr(counts, name))
+
+
+@ANY
+@given(st.integers(0, 10**15), st.integers(1, 10**12), st.integers(1, 10_000))
+def test_scrapes_cover_the_run_and_are_few(end_ps, interval_ps, replicas):
+    at_ps = scrapes_ps(end_ps, interval_ps, replicas)
+    assert at_ps[0] == 0
+    assert at_ps[-1] >= end_ps
+    assert len(at_ps) < 2 or at_ps[-2] < end_ps
+    assert at_ps.step % interval_ps == 0
+    steps = len(at_ps) - 1
+    assert steps <= 1 or steps <= min(256, 4096 / replicas)
+    # No coarser than it has to be: an interval less would be too many.
+    finer = at_ps.step - interval_ps
+    assert not finer or -(-end_ps // finer) > max(1, min(256, 4096 // replicas))
+
+
+def test_without_a_timeline_the_end_alone_is_counted():
+    assert list(scrapes_ps(77, None, 3)) == [77]

@@ -39,8 +39,8 @@ def write_metrics(run: Run, path: Path, start_s: float = 0.0) -> None:
         `sim.runfile.read_run` or `sim.runfile.run_of`.
     path : Path
         ``.prom``: the text format, what a scrape finds once the run is over; queues and KV cache
-        only if the run has a timeline.  ``.om``: OpenMetrics with timestamps, at most
-        `sim.tokens.MOST_SCRAPES` steps from the beginning to the end, in the order that
+        only if the run has a timeline.  ``.om``: OpenMetrics with timestamps, up to
+        `sim.tokens.MOST_SCRAPES` of them from the beginning to the end, in the order that
         ``promtool tsdb create-blocks-from openmetrics`` takes.
     start_s : float
         Unix time [s] of the trace's 0, for ``.om``; 0 keeps the trace's own clock, so that the
