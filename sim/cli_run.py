@@ -1,7 +1,7 @@
 """`saber run`: one trace under one policy."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +14,6 @@ from sim.options import OptionError, RunOptions
 
 if TYPE_CHECKING:
     from sim.streaming.stream import StreamResult
-
-MOST_GROUPS = 16
 
 
 @flags_of("cluster", ClusterFlags)
@@ -73,7 +71,32 @@ def run(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write a row per request: .parquet or .csv.",
+            help="Write a row per request (.csv), or the whole run for `saber report` (.parquet).",
+            rich_help_panel=given.OUTPUT,
+        ),
+    ] = None,
+    timeline: Annotated[
+        bool,
+        typer.Option(
+            "--timeline",
+            help="Record queues, batches and KV blocks of every replica over time.",
+            rich_help_panel=given.OUTPUT,
+        ),
+    ] = False,
+    perfetto: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a trace for ui.perfetto.dev or Chrome: .json or .json.gz.",
+            rich_help_panel=given.OUTPUT,
+        ),
+    ] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write Prometheus metrics with vLLM's names: .prom, a scrape at the end; or .om, "
+            "OpenMetrics over time, with --timeline.",
             rich_help_panel=given.OUTPUT,
         ),
     ] = None,
@@ -88,12 +111,17 @@ def run(
     Examples:
       saber run
       saber run --policy "static(32)" --rps 5 --out requests.csv
+      saber run --timeline --out run.parquet --perfetto run.json.gz --metrics run.om
       saber run --trace mooncake.jsonl --sla "unloaded*3" --discipline chunked --allow-refused
       saber run --trace huge.csv --stream --replicas 64 --router least-tokens --out requests.parquet
     """
     from sim import cli_inputs, cli_stream
     from sim.breakdown import LABELS, breakdown, jain
+    from sim.cli_run_show import show_groups, show_summary
+    from sim.export.perfetto import check_perfetto, write_perfetto
+    from sim.export.prometheus import check_metrics, write_metrics
     from sim.result import Result
+    from sim.runfile import run_of
     from sim.simulation import simulate
     from sim.streaming.stream import simulate_stream
 
@@ -103,6 +131,17 @@ def run(
         if trace is not None and out.exists() and trace.exists() and out.samefile(trace):
             raise OptionError(f"--out {out} is the trace itself: expected another name")
         console.writable(out)
+    if perfetto is not None:
+        check_perfetto(perfetto)
+    if metrics is not None:
+        check_metrics(metrics, timeline=timeline)
+    for path in (perfetto, metrics):
+        if path is not None:
+            if stream:
+                raise OptionError(
+                    f"{path}: a streamed run keeps nothing to write there: leave --stream out"
+                )
+            console.writable(path)
     options = given.run_options(
         discipline=discipline,
         goodput=goodput,
@@ -116,6 +155,7 @@ def run(
         until_s=until_s,
         warmup_s=warmup_s,
         jitter_cv=jitter_cv,
+        timeline=timeline,
         **cluster.options(),
     )
     fleet = cli_inputs.fleet_of(profile, replicas, price, options)
@@ -146,10 +186,24 @@ def run(
             result = simulate(
                 source(seed or 0), fleet, policy=chosen, seed=seed or 0, **vars(options)
             )
+        configuration = {
+            **source.describe(),
+            "sla": sla,
+            "profile": profile,
+            "replicas": sum(kind.count for kind in fleet),
+            "seed": seed or 0,
+        }
+        if isinstance(result, Result):
             if out is not None:
-                result.save(out)
-    if out is not None:
-        console.note(f"{result.submitted:,} requests written to {out}")
+                result.save(out, configuration)
+            kept = run_of(result, configuration) if perfetto or metrics else None
+            if kept is not None and perfetto is not None:
+                write_perfetto(kept, perfetto)
+            if kept is not None and metrics is not None:
+                write_metrics(kept, metrics)
+    for path in (out, perfetto, metrics):
+        if path is not None:
+            console.note(f"{result.submitted:,} requests written to {path}")
     summary = result.summary()
     for warning in summary["warnings"]:
         console.note(f"warning: {warning}")
@@ -157,25 +211,19 @@ def run(
         console.note(
             f"percentiles are within {summary['percentile_error_pct']:.2g} % of exact ones"
         )
-    groups = {}
+    groups, over_time = {}, None
     if isinstance(result, Result):  # a streamed run keeps no requests to group
+        over_time = result.timeline
         groups = {label: breakdown(result, label) for label in LABELS}
     if json:
-        configuration = {
-            **source.describe(),
-            "sla": sla,
-            "profile": profile,
-            "replicas": sum(kind.count for kind in fleet),
-            "seed": seed or 0,
-            **described(result.options),
-        }
         console.show_json(
             {
-                "configuration": configuration,
+                "configuration": {**configuration, **described(result.options)},
                 "policy": chosen.label,
                 **summary,
                 **{f"by_{label}": groups.get(label) for label in LABELS},
                 "fairness": {label: jain(groups.get(label, {})) for label in LABELS},
+                **({} if over_time is None else {"timeline": over_time.to_lists()}),
             }
         )
         return
@@ -183,76 +231,11 @@ def run(
         title = source.title
     else:
         title = cli_inputs.title_of(source, options)
-    _show(summary, f"{title}, under {chosen.label}", limited=goodput is not None)
+    show_summary(
+        summary,
+        f"{title}, under {chosen.label}",
+        limited=goodput is not None,
+        timeline=over_time,
+    )
     for label, group in groups.items():
-        _show_groups(label, group)
-
-
-def _show(summary: dict[str, Any], title: str, *, limited: bool) -> None:
-    spread = ("mean", "p50", "p90", "p95", "p99")
-    latencies = {
-        "TTFT [s]": ("ttft_s", 1.0),
-        "TPOT [ms]": ("tpot_s", 1e3),
-        "ITL [ms]": ("itl_s", 1e3),
-        "E2E [s]": ("e2e_s", 1.0),
-    }
-    console.show_table(
-        title,
-        ["", *spread],
-        [
-            [name, *(_scaled(summary[key][part], scale) for part in spread)]
-            for name, (key, scale) in latencies.items()
-        ],
-    )
-    ratio = summary["sla_ratio"]
-    statuses = [f"{count:,} {name}" for name, count in summary["statuses"].items() if count]
-    counted = "all requests, within the limits" if limited else "the requests with an SLA"
-    facts = {
-        "goodput": f"{console.number(summary['goodput_pct'])} % of {counted}, "
-        f"{console.number(summary['goodput_rps'])} requests/s",
-        "SLA ratio": f"mean {console.number(ratio['mean'])}, CV {console.number(ratio['cv'])}",
-        "throughput": f"{console.number(summary['throughput_tok_s'])} output tokens/s",
-        "utilisation": f"{_scaled(summary['utilisation'], 100)} % of "
-        f"{console.number(summary['duration_s'])} s",
-        "requests": ", ".join(statuses),
-        "preemptions": f"{summary['preemptions']:,}",
-        "demoted": f"{summary['demoted']:,}",
-        "replicas": f"{console.number(summary['replica_hours'])} replica-hours",
-    }
-    if summary["cost"] is not None:
-        facts["replicas"] += f", cost {console.number(summary['cost'])}"
-    again = summary["attempts"] - summary["requests"]
-    if again:
-        facts["sent again"] = (
-            f"{again:,} times ({summary['attempts'] / summary['requests']:.2f} attempts a "
-            f"request); {summary['wasted_tokens']:,} output tokens for nothing"
-        )
-    if summary["prefix_hit_pct"] is not None:
-        facts["prefix hits"] = f"{console.number(summary['prefix_hit_pct'])} % of prompt tokens"
-    console.show(*(f"{name:12} {value}" for name, value in facts.items()))
-
-
-def _show_groups(label: str, groups: dict[str, dict[str, Any]]) -> None:
-    """Print a line for each group, where there are several and not too many to read."""
-    if not 2 <= len(groups) <= MOST_GROUPS:
-        return
-    headings = ["requests", "finished", "goodput [%]"]
-    latencies = [(key, part) for key in ("ttft_s", "e2e_s") for part in ("p50", "p99")]
-    console.show_table(
-        f"by {label}",
-        [label, *headings, *(f"{key[:-2].upper()} {part} [s]" for key, part in latencies)],
-        [
-            [
-                name or "(none)",
-                f"{group['requests']:,}",
-                f"{group['finished']:,}",
-                console.number(group["goodput_pct"]),
-                *(console.number(group[key][part]) for key, part in latencies),
-            ]
-            for name, group in groups.items()
-        ],
-    )
-
-
-def _scaled(value: float | None, scale: float) -> str:
-    return console.number(None if value is None else value * scale)
+        show_groups(label, group)

@@ -114,15 +114,19 @@ class Timeline:
         capacity = np.array(self.kv_capacity_blocks, dtype=np.float64)
         return np.asarray(self.kv_blocks / capacity[:, np.newaxis])
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it in JSON's types, the samples packed."""
+    def to_lists(self) -> dict[str, Any]:
+        """Return it in JSON's types, the samples as numbers to read."""
         return {
             "interval_s": self.interval_s,
-            "shape": list(self.held.shape),
-            **{name: _packed(getattr(self, name)) for name in GAUGES},
+            **{name: getattr(self, name).tolist() for name in GAUGES},
             "kv_capacity_blocks": list(self.kv_capacity_blocks),
             "up_s": [[list(period) for period in periods] for periods in self.up_s],
         }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it in JSON's types, the samples packed."""
+        packed = {name: _packed(getattr(self, name)) for name in GAUGES}
+        return {**self.to_lists(), **packed, "shape": list(self.held.shape)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Timeline:
