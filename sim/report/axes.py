@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ def over_time(name: str, y_label: str, time: Range1d, unit: str, top: float | No
     """Return a figure on the shared time axis, of which a drag selects a part."""
     from bokeh.models import BoxZoomTool, DataRange1d, Range1d
 
-    y_range = DataRange1d(start=0) if top is None else Range1d(0, top)
+    y_range = DataRange1d(start=0) if top is None else Range1d(start=0, end=top)
     plot = blank(name, f"time [{unit}]", y_label, x_range=time, y_range=y_range)
     plot.add_tools(BoxZoomTool(dimensions="width", name="select-time"))
     return plot
@@ -54,14 +54,17 @@ def distribution(name: str, x_label: str, ticks: Sequence[float] | None) -> figu
     from bokeh.models import FixedTicker, Range1d
 
     kind = "linear" if ticks is None else "log"
-    plot = blank(name, x_label, "share of requests [%]", x_axis_type=kind, y_range=Range1d(0, 102))
+    plot = blank(
+        name, x_label, "share of requests [%]", x_axis_type=kind, y_range=Range1d(start=0, end=102)
+    )
     if ticks is not None:
         plot.xaxis.ticker = FixedTicker(ticks=list(ticks))
     return plot
 
 
-def tell(plot: figure, lines: list[Any], rows: list[tuple[str, str]], mode: str = "vline") -> None:
-    """Show rows of values where the pointer is."""
+def tell(plot: figure, lines: list[Any], rows: list[tuple[str, str]], *, anywhere: bool) -> None:
+    """Show rows of values where the pointer is: on a line, or anywhere above or below it."""
     from bokeh.models import HoverTool
 
+    mode: Literal["vline", "mouse"] = "vline" if anywhere else "mouse"
     plot.add_tools(HoverTool(renderers=lines, mode=mode, tooltips=rows))

@@ -7,7 +7,7 @@ requests, how many of them fall in each bin.  Counts add up, quantiles do not.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,10 +41,10 @@ class Groups:
     labels: tuple[str, ...]
     others: int
 
-    def codes(self, column: Sequence[str | int]) -> Codes:
+    def codes(self, column: NDArray[Any]) -> Codes:
         """Return the position in `labels` of each value."""
         place = {value: code for code, value in enumerate(self.values)}
-        distinct, which = np.unique(np.asarray(column), return_inverse=True)
+        distinct, which = np.unique(column, return_inverse=True)
         codes = [place.get(value, len(self.values)) for value in distinct.tolist()]
         return np.array(codes, dtype=np.int64)[which]
 
@@ -69,7 +69,7 @@ def tasks_of(frame: pd.DataFrame) -> NDArray[np.str_]:
     return np.asarray(frame["task"].astype(object).fillna("").astype(str), dtype=np.str_)
 
 
-def _kept(columns: Sequence[NDArray[np.generic]], most: int) -> tuple[list[str | int], int]:
+def _kept(columns: Sequence[NDArray[Any]], most: int) -> tuple[list[str | int], int]:
     """Return the values with most rows, and how many values were left out."""
     values, counts = np.unique(np.concatenate(columns), return_counts=True)
     ranked = values[np.lexsort((values, -counts))].tolist()
@@ -100,7 +100,8 @@ class Cells:
 
     def totals(self, weights: NDArray[np.bool_]) -> list[int]:
         """Return how many requests of each cell `weights` selects."""
-        return np.bincount(self.of[weights], minlength=len(self.task)).tolist()
+        totals: list[int] = np.bincount(self.of[weights], minlength=len(self.task)).tolist()
+        return totals
 
     def histogram(self, bins: Codes, count: int) -> list[list[int]]:
         """Return for each cell how many requests fall in each of `count` bins, `sparse`.
@@ -120,7 +121,9 @@ def cells_of(frame: pd.DataFrame, tasks: Groups, replicas: Groups) -> Cells:
     return Cells(present // width, present % width, of)
 
 
-def sparse(counts: NDArray[np.integer]) -> list[int]:
+def sparse(counts: NDArray[np.integer[Any]]) -> list[int]:
     """Return the counts that are not 0 as pairs: how many places further, and the count."""
     places = np.flatnonzero(counts)
-    return np.column_stack((np.diff(places, prepend=-1), counts[places])).ravel().tolist()
+    pairs = np.column_stack((np.diff(places, prepend=-1), counts[places]))
+    flat: list[int] = pairs.ravel().tolist()
+    return flat

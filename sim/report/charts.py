@@ -63,7 +63,9 @@ def charts(panels: Panels) -> Document:
     from bokeh.models import Range1d
 
     span = (panels.start, panels.end)
-    drawing = _Drawing(panels.time_unit, Range1d(*span, bounds=span, name="time"), {})
+    drawing = _Drawing(
+        panels.time_unit, Range1d(start=panels.start, end=panels.end, bounds=span, name="time"), {}
+    )
     figures = [
         drawing.steps("goodput", "goodput [%]", "load", LOAD, "goodput", top=102),
         drawing.rates(),
@@ -110,7 +112,9 @@ class _Drawing:
 
     def told(self, plot: figure, line: Any, *columns: str) -> None:
         rows = [("time", f"@x{{{PLAIN}}} {self.time_unit}")]
-        tell(plot, [line], rows + [(each, f"@{each}{{{PLAIN}}}") for each in columns])
+        tell(
+            plot, [line], rows + [(each, f"@{each}{{{PLAIN}}}") for each in columns], anywhere=True
+        )
 
     def steps(
         self,
@@ -125,9 +129,8 @@ class _Drawing:
         plot = self.over_time(name, y_label, top)
         for run, width in RUNS.items():
             data = self.source(f"{source}-{run}", columns)
-            line = plot.step(
-                "x", column, source=data, mode="after", line_width=width, tags=[f"run-{run}"]
-            )
+            style: dict[str, Any] = {"source": data, "mode": "after", "tags": [f"run-{run}"]}
+            line = plot.step("x", column, line_width=width, **style)
             self.told(plot, line, column)
         return plot
 
@@ -164,7 +167,7 @@ class _Drawing:
             source=self.source(f"curves-{metric}", CURVES),
         )  # fmt: skip
         rows = [("", "@name"), ("at most", f"$x{{{PLAIN}}}"), ("requests", "$y{0.0} %")]
-        tell(plot, [line], rows, mode="mouse")
+        tell(plot, [line], rows, anywhere=False)
         return plot
 
     def phases(self) -> figure:
@@ -188,6 +191,13 @@ class _Drawing:
         )
         ended = plot.scatter("x", "row", marker="x", source=self.source("ended", MARKS), **marks)
         request = ("request", "@row")
-        tell(plot, [bars], [request, ("", "@phase"), ("took", f"@seconds{{{PLAIN}}} s")], "mouse")
-        tell(plot, [due, ended], [request, ("", "@what"), ("at", f"@x{{{PLAIN}}} s")], "mouse")
+        tell(
+            plot,
+            [bars],
+            [request, ("", "@phase"), ("took", f"@seconds{{{PLAIN}}} s")],
+            anywhere=False,
+        )
+        tell(
+            plot, [due, ended], [request, ("", "@what"), ("at", f"@x{{{PLAIN}}} s")], anywhere=False
+        )
         return plot

@@ -57,7 +57,7 @@ LATENCY = tuple(
     for part in SPREAD
 )
 EFFICIENCY = (
-    Metric("sla_ratio.mean", "E2E / SLA, mean", "×", "lower"),
+    Metric("sla_ratio.mean", "E2E / SLA, mean", "ratio", "lower"),
     Metric("throughput_tok_s", "Throughput", "tokens/s", "higher"),
     Metric("utilisation", "Utilisation", "%", "", 100.0),
     Metric("duration_s", "Duration", "s"),
@@ -140,7 +140,7 @@ def difference(metric: Metric, a: float | None, b: float | None) -> Difference:
 
 
 def _sign(value: float) -> str:
-    return "+" if value > 0 else "−"
+    return "+" if value > 0 else "\N{MINUS SIGN}"
 
 
 def sections(summaries: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Metric]]]:

@@ -113,11 +113,11 @@ def _judged(
         for key in keys
     ]
     late = np.array([observed[key] - most for key, most in zip(keys, allowed, strict=True)])
-    never = np.array([alone[key] > most + ROUNDING_S for key, most in zip(keys, allowed, strict=True)])
+    never = [alone[key] > most + ROUNDING_S for key, most in zip(keys, allowed, strict=True)]
     worst = np.where(np.isnan(late), -np.inf, late).argmax(axis=0)
     column = np.arange(len(found))
     names = np.array([LIMITS[key] for key in keys], dtype=object)
-    return late[worst, column], names[worst], never.any(axis=0)
+    return late[worst, column], names[worst], np.any(never, axis=0)
 
 
 def _reasons(found: pd.DataFrame, impossible: NDArray[np.bool_]) -> NDArray[np.object_]:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from sim.console import number, plain
 from sim.options import OptionError
 from sim.report.charts import Panels, charts
-from sim.report.data import DISTRIBUTIONS, Shared, data_of, shared_by
+from sim.report.data import data_of
 from sim.report.embed import embedded, library
 from sim.report.metrics import LATENCIES, LATENCY_SECTION, SPREAD
+from sim.report.shared import DISTRIBUTIONS, Shared, shared_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ def bin_edges(start_s: float, end_s: float, requests: int) -> Numbers:
 
 def _round_up(width_s: float) -> float:
     """Return the least round width that is at least as wide."""
-    decade = 10.0 ** np.floor(np.log10(width_s))
+    decade = 10.0 ** math.floor(math.log10(width_s))
     within = [decade * step for step in (1, 2, 5, 10)]
     widths = within if width_s > ROUND_WIDTHS[-1] * 60 or width_s < 1 else []
     widths += [float(each) for each in ROUND_WIDTHS] + [60.0 * each for each in ROUND_WIDTHS]

@@ -32,8 +32,7 @@ def worst(found: pd.DataFrame, cells: Cells) -> pd.DataFrame:
 def rows_of(shown: pd.DataFrame, cells: Cells, run: Run) -> list[dict[str, Any]]:
     """Return a row for each miss, in JSON's types: codes of its groups, times in seconds."""
     rows = []
-    for place, miss in shown.iterrows():
-        cell = cells.of[place]
+    for cell, (_, miss) in zip(cells.of[shown.index.to_numpy()], shown.iterrows(), strict=True):
         rows.append(
             {
                 "id": int(miss["id"]),

@@ -114,13 +114,14 @@ function drawCurves() {
       columns.color.push(ink(colour)); columns.dash.push(dash); columns.width.push(width);
     };
     const told = [], rows = [], promises = new Set();
+    const unit = metric === "ratio" ? "of the SLA" : data.units[metric];
     for (const line of lines) {
       const curve = distribution(data.runs[line.run].curves[metric], edges, cellsOf(line.run, line.task));
       const shares = [50, 90, 95, 99, 100].map((share) => (curve.all ? short(quantile(curve, share)) : "–"));
       rows.push([line.name, curve.all.toLocaleString("en"), ...shares]);
       if (!curve.all) { told.push(`${line.key}nothing finished.`); continue; }
       add(curve, line.name, line.colour, line.dash, line.width);
-      if (lines.length < 3 || line.all) told.push(`${line.key}half of ${plural(curve.all, "request")} within ${shares[0]} ${data.units[metric]}, 99 % within ${shares[3]} ${data.units[metric]}.`);
+      if (lines.length < 3 || line.all) told.push(`${line.key}half of ${plural(curve.all, "request")} within ${shares[0]} ${unit}, 99 % within ${shares[3]} ${unit}.`);
       const due = line.task === null && state.b === null && lines.length > 1 ? null : promise(line, metric);
       if (!due || promises.has(JSON.stringify(due.xs))) continue;
       promises.add(JSON.stringify(due.xs));
