@@ -1,4 +1,4 @@
-# make demo | test | test-torch | notebooks | lint | bench: each makes the environment it needs.
+# make demo | test | check | test-torch | notebooks | lint | bench: each makes the environment it needs.
 # Needs only Python 3.11 to 3.13, make and git. Another Python: make test PYTHON=python3.12
 
 PYTHON ?= python3
@@ -16,12 +16,13 @@ NOTEBOOK_SEEDS ?= 4
 TORCH_SPEC ?= torch==2.13.0
 FIGURE := out/saber-compare.png
 
-.PHONY: help demo test test-torch notebooks lint bench format clean python
+.PHONY: help demo test check test-torch notebooks lint bench format clean python
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo        compare SABER with ten static batch sizes; writes $(FIGURE)"
 	@echo "make test        run the tests"
+	@echo "make check       the regression gate: six scenarios against tests/golden's baseline"
 	@echo "make test-torch  run the tests of the measuring modules, with PyTorch (a large download)"
 	@echo "make notebooks   execute every notebook, with few seeds"
 	@echo "make lint        ruff, mypy --strict, import-linter"
@@ -35,6 +36,9 @@ demo: $(APP)/.done
 
 test: $(TEST)/.done
 	$(TEST)/bin/python -m pytest $(PYTEST_ARGS)
+
+check: $(APP)/.done
+	$(APP)/bin/saber check tests/golden/suite.toml
 
 # One after the other: these tests take times, and neighbours would be measured with them.
 test-torch: $(TORCH)/.done

@@ -32,6 +32,7 @@ def test_every_command_of_the_tool_has_an_example():
     for command in (
         *("compare", "run", "trace generate", "trace describe", "trace convert"),
         *("calibrate gpu", "calibrate show", "calibrate speed", "figures", "plan", "sweep"),
+        *("check", "report"),
     ):
         assert f"saber {command} " in text
 
