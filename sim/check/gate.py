@@ -192,5 +192,5 @@ def _policies(guard: Guard) -> tuple[str, ...]:
     return guard.policy, guard.against
 
 
-_MISTAKES = ("OptionError", "PolicyError", "ProfileError", "TraceError")
-"""Errors by which a run says that it was asked for what cannot be."""
+_MISTAKES = ("OptionError", "ProfileError", "TraceError")
+"""Errors by which a run says that it was asked for what cannot be; a policy may fail by itself."""

@@ -56,7 +56,7 @@ def _guards(scenario: str, policies: Sequence[str], table: Mapping[str, Any]) ->
     for key in table:
         if key not in KEYS:
             raise OptionError(f"unknown key {key!r}{nearest(key, KEYS)}")
-    metrics = _texts("metric", table.get("metric"))
+    metrics = _texts("metric", table.get("metric", []))
     against, number = _against(table.get("against", BASELINE), policies)
     guarded = [_one_of(policy, policies) for policy in _texts("policy", table.get("policy", []))]
     guarded = guarded or [policy for policy in policies if policy != against]
