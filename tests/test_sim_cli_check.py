@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -270,6 +271,77 @@ def test_a_metric_without_any_value_is_bad_input(capsys):
     code, _, err = run(capsys, "--only", "other")
     assert code == 2
     assert "scenario 'other': prefix_hit_pct of static(max_num_seqs=8) has no value on any" in err
+
+
+class Other:
+    """Another version, whose numbers are those of this one but for SABER's goodput."""
+
+    label = "git:abc1234"
+
+    def __init__(self, capsys, gain, **settings):
+        self.asked = []
+        self._capsys, self._gain, self._settings = capsys, gain, settings
+
+    def make_baseline(self, path, seeds, flags=()):
+        self.asked.append((seeds, *flags))
+        run(self._capsys, "--update-baseline", "--baseline", path, "--seeds", seeds)
+        document = json.loads(path.read_text())
+        small = document["scenarios"]["small"]
+        values = small["values"]["saber"]["goodput_pct"]
+        small["values"]["saber"]["goodput_pct"] = [
+            value + gain for value, gain in zip(values, self._gain * len(values), strict=False)
+        ]
+        small["configuration"] |= self._settings
+        small["digest"] += "?" * len(self._settings)
+        path.write_text(json.dumps(document))
+
+
+@pytest.fixture
+def other(capsys, monkeypatch):
+    """Return a function that says what the other version is like."""
+
+    def like(gain, **settings):
+        made = Other(capsys, gain, **settings)
+
+        @contextmanager
+        def other_version(rev, suite):
+            assert (rev, suite) == ("main", Path("suite.toml"))
+            yield made
+
+        monkeypatch.setattr("sim.check.against.other_version", other_version)
+        return made
+
+    return like
+
+
+def test_another_version_of_the_code(capsys, other):
+    version = other([20.0])
+    code, out, _ = run(capsys, "--against", "git:main", "--json")
+    document = json.loads(out)
+
+    assert (code, document["reference"]) == (1, "git:abc1234")
+    assert document["guards"][0]["change"]["mean"] == pytest.approx(-20)
+    assert [guard["outcome"] for guard in document["guards"]] == ["fail", *["pass"] * 4]
+    assert version.asked == [(6, "--jobs", "1")]
+    assert not BASELINE.exists()
+
+
+def test_another_version_is_asked_for_more_seeds_while_a_guard_is_undecided(capsys, other):
+    version = other([20.0, -12.0])
+    code, out, _ = run(capsys, "--against", "git:main", "--only", "small")
+    assert code == 3
+    assert "git:abc1234" in out
+    assert version.asked == [(n, "--only", "small", "--jobs", "1") for n in (6, 12)]
+
+
+def test_another_version_that_measures_something_else_is_not_compared(capsys, other):
+    other([0.0], rps=9.0)
+    code, out, err = run(capsys, "--against", "git:main")
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        "saber: small: rps 9 -> 8",
+        "saber: error: 1 scenario cannot be compared, small: git:main measures something else",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ def opened_reference(asked: Asked, needed: bool, bar: Bar) -> Iterator[tuple[Ref
     from sim.check.against import other_version
 
     made: dict[int, Baseline] = {}
+    flags = [word for name in asked.only for word in ("--only", name)]
+    flags += [] if asked.jobs == -1 else ["--jobs", str(asked.jobs)]
     with (
         tempfile.TemporaryDirectory(prefix="saber-check-") as folder,
         other_version(asked.against.removeprefix(GIT), asked.suite) as other,
@@ -59,7 +61,7 @@ def opened_reference(asked: Asked, needed: bool, bar: Bar) -> Iterator[tuple[Ref
             if seeds not in made:
                 path = Path(folder) / "baseline.json"
                 with bar(f"measuring {other.label}", None):
-                    other.make_baseline(path, seeds)
+                    other.make_baseline(path, seeds, flags)
                 made[seeds] = read_baseline(path)
             return made[seeds]
 
