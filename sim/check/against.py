@@ -9,7 +9,7 @@ import sysconfig
 import tempfile
 import tomllib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ class OtherVersion:
     suite: Path
     python: Path
     folder: Path
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
 
     def make_baseline(self, path: Path, seeds: int, flags: Sequence[str] = ()) -> None:
         """Write a baseline, or extend the one that is there.
@@ -185,14 +185,14 @@ def _project(tree: Path, folder: Path) -> Path | None:
     return None
 
 
-def _installed(project: Path, home: Path, environment: Mapping[str, str], label: str) -> Path:
+def _installed(project: Path, home: Path, environment: dict[str, str], label: str) -> Path:
     """Return the interpreter of a new environment in which `project` is installed."""
     made = _run([sys.executable, "-P", "-m", "venv", str(home)])
     if made.returncode:
         why = _last_line(made.stderr) or _last_line(made.stdout)
         raise OptionError(f"{label}: python -m venv failed: {why}")
     places = {"base": str(home), "platbase": str(home)}
-    _borrow(Path(sysconfig.get_path("purelib", "venv", vars=places)))
+    _borrow(Path(sysconfig.get_path("purelib", "venv", vars=places)), environment)
     python = Path(sysconfig.get_path("scripts", "venv", vars=places)) / "python"
     words = ["--quiet", "--disable-pip-version-check", "--no-input", str(project)]
     done = _run([str(python), "-P", "-m", "pip", "install", *words], env=environment)
@@ -201,14 +201,17 @@ def _installed(project: Path, home: Path, environment: Mapping[str, str], label:
     return python
 
 
-def _borrow(site: Path) -> None:
+def _borrow(site: Path, environment: dict[str, str]) -> None:
     """Let an environment find, after its own packages, those of the one that runs now.
 
     What is installed here for editing is not found, but for the packages of this project.
     """
-    ours = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    here = Path(__file__).resolve().parents[2]
-    (site / "borrowed.pth").write_text("".join(f"{p}\n" for p in (*sorted(ours), here)), "utf-8")
+    # Before its own packages, modules that are searched for everywhere would hide them.
+    searched = [path for path in environment.pop("PYTHONPATH", "").split(os.pathsep) if path]
+    ours = dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
+    here = str(Path(__file__).resolve().parents[2])
+    lines = [f"{path}\n" for path in (*searched, *ours, here)]
+    (site / "borrowed.pth").write_text("".join(lines), "utf-8")
 
 
 def _environment(top: Path, tree: Path) -> dict[str, str]:
