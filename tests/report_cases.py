@@ -68,10 +68,11 @@ def frame(**columns: Sequence[Any]) -> pd.DataFrame:
 
 
 def run_with(requests: pd.DataFrame, **options: Any) -> Run:
-    """Return a run of these requests, with some options of its own."""
+    """Return a run of these requests on up to 64 replicas, with some options of its own."""
     run = _plain()
     configuration = {**run.configuration, "options": {**run.configuration["options"], **options}}
-    return replace(run, requests=requests, configuration=configuration, reasons={})
+    fleet = ((PROFILE, 64, None),)
+    return replace(run, requests=requests, configuration=configuration, reasons={}, fleet=fleet)
 
 
 def timeline(

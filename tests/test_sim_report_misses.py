@@ -35,7 +35,11 @@ def one(**columns):
 def late(wait_s=0.0, decode_s=0.0, held_s=0.0, **columns):
     """Return a miss that took this much longer than alone."""
     first = held_s + wait_s + FIRST_S
-    times = {"admitted_s": held_s, "first_token_s": first, "finished_s": first + DECODE_S + decode_s}
+    times = {
+        "admitted_s": held_s,
+        "first_token_s": first,
+        "finished_s": first + DECODE_S + decode_s,
+    }
     return one(**{"sla_s": alone_s() + 0.01, **times, **columns})
 
 
@@ -155,7 +159,10 @@ def test_counts_are_of_all_misses():
         finished_s=[NAN, NAN, NAN, 1.0],
     )
     found = counts(misses(run_with(rows)))
-    assert {reason: count for reason, count in found.items() if count} == {"refused": 2, "failed": 1}
+    assert {reason: count for reason, count in found.items() if count} == {
+        "refused": 2,
+        "failed": 1,
+    }
 
 
 def test_what_is_told_names_the_numbers():

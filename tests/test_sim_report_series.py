@@ -59,9 +59,7 @@ def test_rates_are_by_second_whatever_the_width():
 
 def test_tokens_come_first_at_once_then_evenly():
     # 9 tokens: one at 1.0, then 2 a second until 5.0.
-    requests = frame(
-        arrival_s=[0.0], first_token_s=[1.0], finished_s=[5.0], output_tokens=[9]
-    )
+    requests = frame(arrival_s=[0.0], first_token_s=[1.0], finished_s=[5.0], output_tokens=[9])
     assert tokens_by_bin(requests, np.array([0.0, 1.0, 2.0, 4.5, 6.0])).tolist() == [0, 3, 5, 1]
 
 

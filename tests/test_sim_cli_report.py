@@ -1,0 +1,61 @@
+"""`saber report` from files on disk."""
+
+import pytest
+
+from sim.cli import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for name, words in (("a", ["--timeline"]), ("b", ["--policy", "static(8)"])):
+        assert main(["run", "--n", "20", "--out", str(folder / f"{name}.parquet"), *words]) == 0
+    return folder
+
+
+def test_one_run_is_a_page(folder, capsys):
+    out = folder / "deep" / "page.html"
+    assert main(["report", str(folder / "a.parquet"), "--out", str(out)]) == 0
+    page = out.read_text("utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "a (saber): 20 requests" in page
+    said = capsys.readouterr()
+    assert "the run shown in" in said.err
+    assert said.out == ""
+
+
+def test_two_runs_and_a_heading(folder):
+    out = folder / "two.html"
+    files = [str(folder / f"{name}.parquet") for name in "ab"]
+    assert main(["report", *files, "--out", str(out), "--title", "Before & after"]) == 0
+    page = out.read_text("utf-8")
+    assert "<title>Before &amp; after</title>" in page
+    assert "b (static(max_num_seqs=8))" in page
+
+
+def test_pages_of_the_same_files_are_the_same(folder):
+    pages = []
+    for name in ("first", "second"):
+        out = folder / f"{name}.html"
+        assert main(["report", str(folder / "a.parquet"), "--out", str(out)]) == 0
+        pages.append(out.read_bytes())
+    assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["missing.parquet"], "there is no such file"),
+        (["notes.txt"], "this is no run"),
+        ([], "Missing argument"),
+        (["a.parquet", "--out", "page.pdf"], "ends in .html"),
+    ],
+)
+def test_mistakes_are_one_line(folder, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(folder)
+    (folder / "notes.txt").write_text("not a run")
+    assert main(["report", *words]) == 2
+    err = capsys.readouterr().err.strip()
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not (folder / "report.html").exists()
