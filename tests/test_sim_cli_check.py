@@ -206,7 +206,9 @@ def test_policies_against_each_other_need_no_baseline(capsys):
     assert "lower than 90 (90.00)" in out
     code, _, err = run(capsys, "--baseline", "b.json")
     assert code == 2
-    assert "--baseline b.json has no effect: no guard of suite.toml compares with" in err
+    assert (
+        "--baseline b.json has no effect: no guard of suite.toml that is asked for compares" in err
+    )
     code, _, err = run(capsys, "--update-baseline")
     assert code == 2
     assert "no guard compares with a baseline: there is none to make" in err

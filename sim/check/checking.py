@@ -22,7 +22,7 @@ from sim.sweep.inputs import Inputs
 from sim.sweep.pools import check_pool, opened_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from sim.check.asked import Asked
@@ -93,14 +93,7 @@ def check(asked: Asked, bar: Bar) -> Report:
     start_s = time.perf_counter()
     suite = _with_seeds(read_suite(asked.suite), asked.seeds, asked.max_seeds)
     ready = _prepared(suite, asked, bar)
-    compares = any(g.against == BASELINE for each in ready.suite.scenarios for g in each.guards)
-    if not compares:
-        for flag, value in (("--baseline", asked.baseline), ("--against", asked.against)):
-            if value is not None:
-                raise OptionError(
-                    f"{flag} {value} has no effect: no guard of {asked.suite} compares with a "
-                    "baseline"
-                )
+    _refuse_idle(asked, (*ready.scenarios, *ready.left_out))
     guards = [guard for scenario in ready.scenarios for guard in scenario.guards]
     needed = any(guard.against == BASELINE for guard in guards)
     with opened_reference(asked, needed, bar) as (reference, name, remedy):
@@ -167,14 +160,25 @@ def update(asked: Asked, bar: Bar) -> Updated:
         del made.baseline[name]
         changed[name] = ("is gone",)
     kept = {
-        each.name: f"{ready.skipped[each.name]}; {'stays as it was' if there else 'is not there'}"
-        for each in ready.left_out
-        for there in (each.name in held,)
+        name: f"{why}; {'stays as it was' if name in held else 'nothing is known of it'}"
+        for name, why in ready.skipped.items()
     }
     written = not path.exists() or any(changed.values())
     if written:
         write_baseline(path, made.baseline)
     return Updated(path, written, changed, kept)
+
+
+def _refuse_idle(asked: Asked, chosen: Iterable[Scenario]) -> None:
+    """Refuse a baseline that nothing would be compared with."""
+    if any(guard.against == BASELINE for scenario in chosen for guard in scenario.guards):
+        return
+    for flag, value in (("--baseline", asked.baseline), ("--against", asked.against)):
+        if value is not None:
+            raise OptionError(
+                f"{flag} {value} has no effect: no guard of {asked.suite} that is asked for "
+                "compares with a baseline"
+            )
 
 
 def _with_seeds(suite: Suite, seeds: int | None, max_seeds: int | None) -> Suite:

@@ -37,7 +37,7 @@ def opened_reference(asked: Asked, needed: bool, bar: Bar) -> Iterator[tuple[Ref
     OptionError
         If there is none, or not what was asked for.
     """
-    if asked.against is None:
+    if asked.against is None or not needed:
         yield _stored(asked, needed)
         return
     if asked.baseline is not None:
