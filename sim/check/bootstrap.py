@@ -79,22 +79,21 @@ def mean_interval(values: Numbers, tail: float, rng: np.random.Generator) -> tup
         return -math.inf, math.inf
     if values.min() == values.max():
         return float(values[0]), float(values[0])
-    return -_highest(-values, tail, rng), _highest(values, tail, rng)
+    values = np.sort(values)  # so that the order in which seeds come back does not matter
+    return -_highest(-values[::-1], tail, rng), _highest(values, tail, rng)
 
 
 def _highest(values: Numbers, tail: float, rng: np.random.Generator) -> float:
     """Return the upper end of the interval of the mean."""
     from scipy.special import stdtrit
 
-    mean = values.mean()
-    values_and_one = np.append(values, mean + np.abs(values - mean).max())
-    seeds, mean = len(values_and_one), values_and_one.mean()
-    spread = values_and_one.std()
-    errors = max(
-        -_lower_quantile((values_and_one - mean) / spread, tail, rng),
-        float(stdtrit(seeds - 1, 1 - tail)),
-    )
-    return min(float(mean + errors * spread / math.sqrt(seeds - 1)), _if_rare(values, tail))
+    mean, seeds = values.mean(), len(values)
+    student = mean + stdtrit(seeds - 1, 1 - tail) * values.std() / math.sqrt(seeds - 1)
+    one_more = np.append(values, mean + np.abs(values - mean).max())
+    spread = one_more.std()
+    errors = _lower_quantile((one_more - one_more.mean()) / spread, tail, rng)
+    bootstrap = one_more.mean() - errors * spread / math.sqrt(seeds)
+    return float(max(student, min(bootstrap, _if_rare(values, tail))))
 
 
 def _if_rare(values: Numbers, tail: float) -> float:

@@ -21,6 +21,12 @@ Outcome = Literal["pass", "fail", "inconclusive"]
 POWER = 0.8
 """Chance that the seeds named as needed do settle it, if the values go on as they began."""
 
+WIDER = 1.1
+"""By how much the interval of some hundred seeds is wider than one of normal values."""
+
+LEAST_MORE = 1.5
+"""Fewer more than this share of the seeds that did not tell would not tell either."""
+
 MOST_NEEDED = 100_000
 """Seeds beyond which nobody is told to add more."""
 
@@ -91,32 +97,29 @@ def judge(slacks: Sequence[Numbers], look: Look, rng: np.random.Generator) -> Ve
         if found:
             break
     # A single broken requirement settles it, but all have to hold.
-    return min(found, key=lambda verdict: verdict.mean if verdict.mean < 0 else verdict.low)
+    return min(found, key=lambda v: (v.mean >= 0, v.mean if v.mean < 0 else v.low))
 
 
 def _judged(values: Numbers, look: Look, rng: np.random.Generator) -> Verdict:
-    mean = float(values.mean())
+    mean = math.fsum(values) / len(values)
     low, high = mean_interval(values, look.tail, rng)
     if low >= 0:
         return Verdict("pass", mean, low, high, len(values))
     if high < 0:
         return Verdict("fail", mean, low, high, len(values))
-    needed = _needed(values, look.tail, mean - low if mean > 0 else high - mean)
+    needed = _needed(values, mean, look.tail)
     return Verdict("inconclusive", mean, low, high, len(values), needed)
 
 
-def _needed(values: Numbers, tail: float, half: float) -> int | None:
-    """Return about how many seeds narrow an interval that reaches `half` so far that it tells."""
-    from scipy.special import ndtri, stdtrit
+def _needed(values: Numbers, mean: float, tail: float) -> int | None:
+    """Return about how many seeds would tell this mean from 0."""
+    from scipy.special import ndtri
 
-    seeds, mean = len(values), abs(float(values.mean()))
+    seeds = len(values)
     if seeds < LEAST_SEEDS:
         return LEAST_SEEDS
     if not mean:
         return None
-    if not math.isfinite(half):
-        half = float(stdtrit(seeds - 1, 1 - tail) * values.std(ddof=1)) / math.sqrt(seeds)
-    # At the seeds that bring the edge to 0 on the average, every other time it would not be there.
-    margin = 1 - float(ndtri(POWER) / ndtri(tail))
-    needed = seeds * max(half * margin / mean, 1.0) ** 2
-    return None if needed > MOST_NEEDED else max(math.ceil(needed), seeds + 1)
+    errors = WIDER * -float(ndtri(tail)) + float(ndtri(POWER))
+    needed = max((errors * float(values.std(ddof=1)) / mean) ** 2, LEAST_MORE * seeds)
+    return None if needed > MOST_NEEDED else math.ceil(needed)
