@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bokeh.models import Range1d
     from bokeh.plotting import figure
+
+Rows: TypeAlias = list[tuple[str, str]]
+Side: TypeAlias = Literal["horizontal", "left", "right"]
 
 HEIGHT = 250
 FONT = "system-ui, sans-serif"
@@ -62,9 +65,15 @@ def distribution(name: str, x_label: str, ticks: Sequence[float] | None) -> figu
     return plot
 
 
-def tell(plot: figure, lines: list[Any], rows: list[tuple[str, str]], *, anywhere: bool) -> None:
-    """Show rows of values where the pointer is: on a line, or anywhere above or below it."""
+def tell(plot: figure, lines: list[Any], rows: Rows) -> None:
+    """Show rows of values of what is under the pointer."""
     from bokeh.models import HoverTool
 
-    mode: Literal["vline", "mouse"] = "vline" if anywhere else "mouse"
-    plot.add_tools(HoverTool(renderers=lines, mode=mode, tooltips=rows))
+    plot.add_tools(HoverTool(renderers=lines, tooltips=rows))
+
+
+def tell_at(plot: figure, line: Any, rows: Rows, side: Side) -> None:
+    """Show rows of values of a line where the pointer is above or below it."""
+    from bokeh.models import HoverTool
+
+    plot.add_tools(HoverTool(renderers=[line], tooltips=rows, attachment=side, mode="vline"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sim.report.axes import PLAIN, blank, distribution, over_time, tell
+from sim.report.axes import PLAIN, Side, blank, distribution, over_time, tell, tell_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 RUNS = {"a": 3.0, "b": 1.75}
 """Widths of their lines: where two coincide, both are seen."""
+SIDES: dict[str, Side] = {"a": "left", "b": "right"}
+"""Where the values under the pointer stand: those of one do not cover those of the other."""
+
 LOAD = ("x", "goodput", "offered", "met", "tokens")
 STATE = ("x", "queue", "queue_low", "queue_high", "held", "running", "running_low", "running_high",
          "kv", "kv_low", "kv_high")  # fmt: skip
@@ -46,6 +49,8 @@ class Panels:
         Whether their number changed.
     misses : bool
         Whether any request missed.
+    several : bool
+        Whether there is more than one run.
     """
 
     time_unit: str
@@ -55,6 +60,7 @@ class Panels:
     states: bool
     replicas_up: bool
     misses: bool
+    several: bool = False
 
 
 def charts(panels: Panels) -> Document:
@@ -64,7 +70,10 @@ def charts(panels: Panels) -> Document:
 
     span = (panels.start, panels.end)
     drawing = _Drawing(
-        panels.time_unit, Range1d(start=panels.start, end=panels.end, bounds=span, name="time"), {}
+        panels.several,
+        panels.time_unit,
+        Range1d(start=panels.start, end=panels.end, bounds=span, name="time"),
+        {},
     )
     figures = [
         drawing.steps("goodput", "goodput [%]", "load", LOAD, "goodput", top=102),
@@ -95,6 +104,7 @@ def charts(panels: Panels) -> Document:
 class _Drawing:
     """The time axis and the sources that the figures share."""
 
+    several: bool
     time_unit: str
     time: Range1d
     sources: dict[str, ColumnDataSource]
@@ -110,11 +120,11 @@ class _Drawing:
     def over_time(self, name: str, y_label: str, top: float | None = None) -> figure:
         return over_time(name, y_label, self.time, self.time_unit, top)
 
-    def told(self, plot: figure, line: Any, *columns: str) -> None:
-        rows = [("time", f"@x{{{PLAIN}}} {self.time_unit}")]
-        tell(
-            plot, [line], rows + [(each, f"@{each}{{{PLAIN}}}") for each in columns], anywhere=True
-        )
+    def told(self, plot: figure, line: Any, run: str, *columns: str) -> None:
+        rows = [("run", run.upper())] if self.several else []
+        rows.append(("time", f"@x{{{PLAIN}}} {self.time_unit}"))
+        rows += [(each, f"@{each}{{{PLAIN}}}") for each in columns]
+        tell_at(plot, line, rows, SIDES[run] if self.several else "horizontal")
 
     def steps(
         self,
@@ -125,13 +135,12 @@ class _Drawing:
         column: str,
         top: float | None = None,
     ) -> figure:
-        """Return one number by bin, a stepped line for each run."""
+        """Return one number by bin, for each run a line; the script gives it its steps."""
         plot = self.over_time(name, y_label, top)
         for run, width in RUNS.items():
             data = self.source(f"{source}-{run}", columns)
-            style: dict[str, Any] = {"source": data, "mode": "after", "tags": [f"run-{run}"]}
-            line = plot.step("x", column, line_width=width, **style)
-            self.told(plot, line, column)
+            line = plot.line("x", column, source=data, line_width=width, tags=[f"run-{run}"])
+            self.told(plot, line, run, column)
         return plot
 
     def rates(self) -> figure:
@@ -139,10 +148,10 @@ class _Drawing:
         plot = self.over_time("rates", "requests [1/s]")
         for run, width in RUNS.items():
             data = self.source(f"load-{run}", LOAD)
-            style: dict[str, Any] = {"source": data, "mode": "after", "tags": [f"run-{run}"]}
-            plot.step("x", "offered", line_width=1.5, line_dash=[4, 3], **style)
-            line = plot.step("x", "met", line_width=width, **style)
-            self.told(plot, line, "offered", "met")
+            style: dict[str, Any] = {"source": data, "tags": [f"run-{run}"]}
+            plot.line("x", "offered", line_width=1.5, line_dash=[4, 3], **style)
+            line = plot.line("x", "met", line_width=width, **style)
+            self.told(plot, line, run, "offered", "met")
         return plot
 
     def band(self, name: str, y_label: str) -> figure:
@@ -156,7 +165,7 @@ class _Drawing:
             if name == "queue":
                 plot.line("x", "held", line_width=1.5, line_dash=[4, 3], **style)
                 columns.append("held")
-            self.told(plot, plot.line("x", name, line_width=width, **style), *columns)
+            self.told(plot, plot.line("x", name, line_width=width, **style), run, *columns)
         return plot
 
     def curves(self, metric: str, x_label: str, ticks: Sequence[float] | None) -> figure:
@@ -167,7 +176,7 @@ class _Drawing:
             source=self.source(f"curves-{metric}", CURVES),
         )  # fmt: skip
         rows = [("", "@name"), ("at most", f"$x{{{PLAIN}}}"), ("requests", "$y{0.0} %")]
-        tell(plot, [line], rows, anywhere=False)
+        tell(plot, [line], rows)
         return plot
 
     def phases(self) -> figure:
@@ -195,9 +204,6 @@ class _Drawing:
             plot,
             [bars],
             [request, ("", "@phase"), ("took", f"@seconds{{{PLAIN}}} s")],
-            anywhere=False,
         )
-        tell(
-            plot, [due, ended], [request, ("", "@what"), ("at", f"@x{{{PLAIN}}} s")], anywhere=False
-        )
+        tell(plot, [due, ended], [request, ("", "@what"), ("at", f"@x{{{PLAIN}}} s")])
         return plot

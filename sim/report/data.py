@@ -180,6 +180,8 @@ def _gauges(found: series.Gauges) -> dict[str, list[float | None]]:
 
 def _up(timeline: Timeline, shared: Shared) -> dict[str, Any]:
     at_s, numbers = series.replicas_up(timeline)
+    if len(numbers) > 1 and not numbers[-1]:
+        numbers[-1] = numbers[-2]  # they are all there until the run ends
     return {"x": _short(at_s / shared.time_unit[1]), "up": numbers.tolist()}
 
 

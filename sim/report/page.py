@@ -15,6 +15,7 @@ from sim.report.charts import Panels, charts
 from sim.report.data import data_of
 from sim.report.embed import embedded, library
 from sim.report.metrics import LATENCIES, LATENCY_SECTION, SPREAD
+from sim.report.misses import LIMITS
 from sim.report.shared import DISTRIBUTIONS, Shared, shared_by
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def report_page(runs: Sequence[Run], title: str = "Simulation report") -> str:
         hashes=[_hash(script) for script in scripts],
         style=_template("page.css"),
         warnings=warnings_of(runs, data["labels"]),
+        objectives=objectives_of(runs, data["labels"]),
         spread=SPREAD,
         most_groups=MOST_GROUPS,
         number=number,
@@ -100,6 +102,7 @@ def panels_of(runs: Sequence[Run], shared: Shared, data: Mapping[str, Any]) -> P
         states=any(run.timeline is not None for run in runs),
         replicas_up=any(each["up"] and len(each["up"]["x"]) > 2 for each in data["runs"]),
         misses=any(each["worst"] for each in data["runs"]),
+        several=len(runs) > 1,
     )
 
 
@@ -117,9 +120,31 @@ def _scaled(value: float | None, scale: float) -> str:
 
 def warnings_of(runs: Sequence[Run], names: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Return every warning once, with the names of the runs that have it."""
+    return _gathered(names, [run.summary["warnings"] for run in runs])
+
+
+def objectives_of(runs: Sequence[Run], names: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Return what goodput asks of a request, and what is left out, with the names of the runs."""
+    return _gathered(names, [[_objective(run)] for run in runs])
+
+
+def _objective(run: Run) -> str:
+    limits = run.configuration["options"]["goodput_ms"]
+    told = "Objective: E2E within the request's SLA."
+    if limits:
+        parts = [f"{LIMITS[key]} at most {limit:g} ms" for key, limit in limits.items()]
+        told = f"Objective: {', '.join(parts)}."
+    if run.warmup_s:
+        told += (
+            f" The first {run.warmup_s:g} s are a warm-up, which only the charts over time show."
+        )
+    return told
+
+
+def _gathered(names: Sequence[str], texts: Sequence[Sequence[str]]) -> list[tuple[str, list[str]]]:
     found: dict[str, list[str]] = {}
-    for name, run in zip(names, runs, strict=True):
-        for text in run.summary["warnings"]:
+    for name, some in zip(names, texts, strict=True):
+        for text in some:
             found.setdefault(text, []).append(name)
     return list(found.items())
 

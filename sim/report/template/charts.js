@@ -38,6 +38,9 @@ const fill = (name, columns) => { model(name).data = columns; };
 const empty = (name) =>
   fill(name, Object.fromEntries([...model(name).columns()].map((column) => [column, []])));
 
+/** Each value twice: the corners of steps. */
+const twice = (column) => column.flatMap((value) => [value, value]);
+
 /** Goodput, rates and tokens by bin of time. */
 function drawLoad() {
   const bins = data.edges.length - 1;
@@ -52,10 +55,9 @@ function drawLoad() {
     const goodput = met.map((count, bin) => (promised[bin] ? (100 * count) / promised[bin] : NaN));
     const rate = (column) => column.map((count) => count / data.binS);
     const columns = { goodput, offered: rate(offered), met: rate(met), tokens: rate(tokens) };
-    const last = (column) => [...column, column[bins - 1]];
     fill(`load-${key}`, {
-      x: data.edges,
-      ...Object.fromEntries(Object.entries(columns).map(([part, column]) => [part, last(column)])),
+      x: twice(data.edges).slice(1, -1),
+      ...Object.fromEntries(Object.entries(columns).map(([part, column]) => [part, twice(column)])),
     });
     const known = goodput.filter(Number.isFinite);
     const [of, done] = [total(counts.promised, cells), total(counts.met, cells)];
@@ -98,8 +100,8 @@ function distributionLines() {
 /** Where a line's promise lies: a limit, the SLA, or the SLAs' own distribution. */
 function promise(line, metric) {
   const limit = data.runs[line.run].limits[metric];
-  if (limit !== undefined) return { xs: [limit, limit], ys: [0, 100], name: `limit of ${line.name}` };
-  if (metric === "ratio") return { xs: [1, 1], ys: [0, 100], name: "the SLA" };
+  if (limit !== undefined) return { xs: [limit, limit], ys: [0, 100], name: "the limit", colour: "ink" };
+  if (metric === "ratio") return { xs: [1, 1], ys: [0, 100], name: "the SLA", colour: "ink" };
   if (metric !== "e2e" || Object.keys(data.runs[line.run].limits).length) return null;
   const slas = distribution(data.runs[line.run].sla, data.slaEdges, cellsOf(line.run, line.task));
   return slas.all ? { ...slas, name: `SLA of ${line.name}` } : null;
@@ -119,13 +121,13 @@ function drawCurves() {
       const curve = distribution(data.runs[line.run].curves[metric], edges, cellsOf(line.run, line.task));
       const shares = [50, 90, 95, 99, 100].map((share) => (curve.all ? short(quantile(curve, share)) : "–"));
       rows.push([line.name, curve.all.toLocaleString("en"), ...shares]);
-      if (!curve.all) { told.push(`${line.key}nothing finished.`); continue; }
+      if (!curve.all) { told.push(`${line.name}: nothing finished.`); continue; }
       add(curve, line.name, line.colour, line.dash, line.width);
       if (lines.length < 3 || line.all) told.push(`${line.key}half of ${plural(curve.all, "request")} within ${shares[0]} ${unit}, 99 % within ${shares[3]} ${unit}.`);
       const due = line.task === null && state.b === null && lines.length > 1 ? null : promise(line, metric);
       if (!due || promises.has(JSON.stringify(due.xs))) continue;
       promises.add(JSON.stringify(due.xs));
-      add(due, due.name, metric === "ratio" ? "ink" : line.colour, [3, 3], 1.5);
+      add(due, due.name, due.colour || line.colour, [3, 3], 1.5);
     }
     fill(`curves-${metric}`, columns);
     words[metric] = {
@@ -176,8 +178,8 @@ function drawStates() {
   for (const [key, run] of shownRuns()) {
     const { up } = data.runs[run];
     if (!up) { empty(`up-${key}`); continue; }
-    fill(`up-${key}`, up);
-    words.up.told.push(`${about(key)}between ${Math.min(...up.up.slice(0, -1))} and ${Math.max(...up.up)} replicas up.`);
+    fill(`up-${key}`, { x: twice(up.x).slice(1), up: twice(up.up).slice(0, -1) });
+    words.up.told.push(`${about(key)}between ${Math.min(...up.up)} and ${Math.max(...up.up)} replicas up.`);
     words.up.tables.push([runName(key, run), [`from [${data.unit}]`, "replicas up"], up.x.map((x, k) => [short(x), short(up.up[k])])]);
   }
 }
@@ -196,7 +198,7 @@ function tell() {
   for (const [name, { told, tables }] of Object.entries(words)) {
     const caption = byId(`told-${name}`);
     if (!caption) continue;
-    caption.textContent = told.join(" ");
+    caption.textContent = told.map((text) => text[0].toUpperCase() + text.slice(1)).join(" ");
     const details = byId(`table-${name}`);
     const place = details.querySelector(".scroll");
     place.replaceChildren(...(details.open ? tables.map((one) => table(...one)) : []));

@@ -47,7 +47,7 @@ function drawMisses() {
       `${found.length < all ? `; the page holds ${found.length} of them` : ""}.`
     : `No miss of ${runName(key, run)} fits what is chosen.`;
   byId("more").hidden = found.length <= shown.length;
-  drawPhases(shown);
+  drawPhases(found.filter((miss) => miss.held !== null || miss.wait !== null).slice(0, state.rows));
   const seconds = (value) => (value === null ? "–" : short(value));
   byId("misses").tBodies[0].replaceChildren(...shown.map((miss) => element("tr", {},
     element("th", { scope: "row" }, `#${miss.id}`),
@@ -59,8 +59,10 @@ function drawMisses() {
       .map(([text, className]) => element("td", { className }, text)))));
 }
 
-/** A row for each miss: its phases from its arrival on, when it was due, where it broke off. */
+/** A row for each miss that was admitted: its phases from its arrival on, when it was due, where it broke off. */
 function drawPhases(shown) {
+  byId("phases").hidden = !shown.length;
+  byId("no-phases").hidden = shown.length > 0;
   const bars = { row: [], left: [], right: [], color: [], phase: [], seconds: [] };
   const due = { row: [], x: [], what: [] }, ended = { row: [], x: [], what: [] };
   for (const miss of shown) {

@@ -46,8 +46,8 @@ function drawPairs(pair) {
       : "Choose a run B to compare request by request."));
     return;
   }
-  const median = found.e2e_median_s
-    ? `${short(Math.abs(found.e2e_median_s))} s ${found.e2e_median_s > 0 ? "longer" : "shorter"}` : "the same";
+  const change = (seconds) =>
+    seconds ? `${short(Math.abs(seconds))} s ${seconds > 0 ? "longer" : "shorter"}` : "the same";
   place.replaceChildren(
     element("p", {}, `A and B replayed the same requests. Of ${plural(found.requests, "request")} with an objective in both:`),
     element("ul", { className: "tally" },
@@ -56,8 +56,8 @@ function drawPairs(pair) {
         element("li", { className: verdict }, element("strong", {}, found[name].toLocaleString("en")), ` ${text}`))),
     element("p", {}, found.finished
       ? `Of ${plural(found.finished, "request")} that finished in both, ${found.faster.toLocaleString("en")} were faster in B and ` +
-        `${found.slower.toLocaleString("en")} slower; E2E in B is ${median} in the median, ` +
-        `${found.e2e_mean_s > 0 ? "+" : "−"}${short(Math.abs(found.e2e_mean_s))} s on average.`
+        `${found.slower.toLocaleString("en")} slower; E2E in B is ${change(found.e2e_median_s)} in the median, ` +
+        `${change(found.e2e_mean_s)} on average.`
       : "No request finished in both."));
 }
 
