@@ -139,7 +139,8 @@ class _Drawing:
         plot = self.over_time(name, y_label, top)
         for run, width in RUNS.items():
             data = self.source(f"{source}-{run}", columns)
-            line = plot.line("x", column, source=data, line_width=width, tags=[f"run-{run}"])
+            style: dict[str, Any] = {"source": data, "tags": [f"run-{run}"]}
+            line = plot.line("x", column, line_width=width, **style)
             self.told(plot, line, run, column)
         return plot
 
