@@ -145,6 +145,18 @@ def test_an_update_keeps_what_did_not_change(capsys):
     assert BASELINE.read_bytes() == before
 
 
+def test_an_update_leaves_alone_what_differs_by_rounding(capsys):
+    run(capsys, "--update-baseline")
+    values = read_baseline(BASELINE)["small"].values["saber"]["ttft_s.p99"]
+    rounded = [value * (1 + 1e-11) for value in values]
+    assert rounded != values
+    edited(**{"ttft_s.p99": rounded, "goodput_pct": [1.0] * 12})
+    run(capsys, "--update-baseline")
+    held = read_baseline(BASELINE)["small"].values["saber"]
+    assert held["ttft_s.p99"] == rounded
+    assert held["goodput_pct"] != [1.0] * 12
+
+
 def test_an_update_adds_seeds_and_never_takes_some(capsys):
     run(capsys, "--update-baseline", "--seeds", "6")
     few = read_baseline(BASELINE)["small"].values["saber"]["ttft_s.p99"]
@@ -155,6 +167,9 @@ def test_an_update_adds_seeds_and_never_takes_some(capsys):
     assert more["small"].values["saber"]["ttft_s.p99"][:6] == few
     run(capsys, "--update-baseline", "--seeds", "6")
     assert read_baseline(BASELINE)["small"].seeds == 9
+    edited(goodput_pct=[1.0] * 9)
+    run(capsys, "--update-baseline", "--seeds", "6")
+    assert read_baseline(BASELINE)["small"] == more["small"]
 
 
 def test_an_update_drops_what_is_guarded_no_more(capsys):
