@@ -27,6 +27,7 @@ def report(
         str,
         typer.Option(help="Heading of the page.", rich_help_panel=given.OUTPUT),
     ] = "Simulation report",
+    json: given.Json = False,
 ) -> None:
     """Write one page of HTML that shows runs: goodput, latencies, queues, the worst misses.
 
@@ -46,7 +47,11 @@ def report(
     from sim.runfile import read_run
 
     with console.progress("drawing"):
-        page = report_page([read_run(path) for path in runs], title)
+        found = [read_run(path) for path in runs]
+        page = report_page(found, title)
         out.write_text(page, encoding="utf-8")
+    if json:
+        shown = [{"name": run.name, "policy": run.policy, **run.summary} for run in found]
+        console.show_json({"page": str(out), "bytes": len(page.encode()), "runs": shown})
     count = f"{len(runs)} runs" if len(runs) > 1 else "the run"
     console.note(f"{count} shown in {out} ({len(page.encode()) / 1e6:.1f} MB)")

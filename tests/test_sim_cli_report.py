@@ -1,5 +1,7 @@
 """`saber report` from files on disk."""
 
+import json
+
 import pytest
 
 from sim.cli import main
@@ -31,6 +33,15 @@ def test_two_runs_and_a_heading(folder):
     page = out.read_text("utf-8")
     assert "<title>Before &amp; after</title>" in page
     assert "b (static(max_num_seqs=8))" in page
+
+
+def test_json_says_where_the_page_is_and_what_it_shows(folder, capsys):
+    out = folder / "json.html"
+    assert main(["report", str(folder / "a.parquet"), "--out", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["page"] == str(out)
+    assert found["bytes"] == out.stat().st_size
+    assert found["runs"][0]["requests"] == 20
 
 
 def test_pages_of_the_same_files_are_the_same(folder):

@@ -137,8 +137,8 @@ def test_the_worst_come_first_and_those_that_never_finished_before_all():
         met=[False, False, False, False, True],
     )
     found = misses(run_with(rows))
-    assert found["id"].tolist() == [2, 3, 1, 0]
-    assert found.index.tolist() == [2, 3, 1, 0]
+    assert found["id"].tolist() == [3, 2, 1, 0]
+    assert found.index.tolist() == [3, 2, 1, 0]
 
 
 def test_met_requests_those_without_an_objective_and_the_warm_up_are_no_misses():
@@ -176,7 +176,7 @@ def test_what_is_told_names_the_numbers():
     never = {"status": "timed_out", "finished_s": NAN}
     assert "never admitted" in told(one(**never, admitted_s=NAN, first_token_s=NAN), {})
     assert "no token yet" in told(one(**never, first_token_s=NAN), {})
-    assert "had its first token" in told(one(**never), {})
+    assert "had its first token and not its last" in told(one(**never), {})
 
 
 def reasons_of(trace, policy="static(256)", **options):

@@ -63,7 +63,8 @@ def misses(run: Run) -> pd.DataFrame:
         attempts count), `wait_s` (admission to first token), `decode_s`, `e2e_s`; `late_s`, by how
         much it exceeds what it was promised; `limit`, what that was ("SLA", "TTFT", "TPOT",
         "E2E"); `reason`; `ttft_alone_s` and `decode_alone_s`.  What did not come is NaN.  Those
-        that never finished are first, by arrival, then by `late_s`.
+        that never finished are first, by arrival, those that were refused after the others; then
+        by `late_s`.
 
     Notes
     -----
@@ -86,10 +87,9 @@ def misses(run: Run) -> pd.DataFrame:
     found["late_s"], found["limit"] = late_s, limit
     found["reason"] = _reasons(found, impossible)
     finished = found["finished_s"].notna()
-    order = np.lexsort(
-        (found["arrival_s"], -found["late_s"].where(finished, 0.0).to_numpy(), finished)
-    )
-    return found.iloc[order]
+    late_first = -found["late_s"].where(finished, 0.0)
+    refused = found["reason"] == "refused"
+    return found.iloc[np.lexsort((found["arrival_s"], refused, late_first, finished))]
 
 
 def _judged(
@@ -156,7 +156,7 @@ def told(miss: pd.Series, refusals: Mapping[int, str]) -> str:
         often = f"preempted {times:,} time{'s' * (times > 1)}; " if times else ""
         return f"{often}decode took {_s(miss['decode_s'])}; alone {_s(miss['decode_alone_s'])}"
     if miss["first_token_s"] == miss["first_token_s"]:
-        return "it had its first token"
+        return "it had its first token and not its last"
     if miss["admitted_s"] == miss["admitted_s"]:
         return "it was admitted and had no token yet"
     return "it was never admitted"

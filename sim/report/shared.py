@@ -29,6 +29,7 @@ DISTRIBUTIONS = {
 """What each is called, and its unit."""
 
 MOST_EDGES = 320
+EDGES_OF_ALL = 640
 WIDE = 20.0
 """An axis whose 99th percentile is this many times its first is logarithmic."""
 
@@ -82,7 +83,7 @@ def shared_by(runs: Sequence[Run]) -> Shared:
     found = [observed(run) for run in runs]
     start_s = min((frame["arrival_s"].min() for frame in frames if len(frame)), default=0.0)
     end_s = max(ended_s(run) for run in runs)
-    most = max(MOST_EDGES // len(runs), 96)
+    most = min(MOST_EDGES, max(EDGES_OF_ALL // len(runs), 128))
     edges = {name: cdf_edges([each[name] for each in found], most) for name in DISTRIBUTIONS}
     edges = {name: values for name, values in edges.items() if len(values)}
     return Shared(
