@@ -368,7 +368,7 @@ def test_a_hundred_thousand_requests_open_at_once(browser, tmp_path):
     path.write_text(report_page([big_run()]), encoding="utf-8")
     assert path.stat().st_size < PAGE_BYTES
     opening_ms = []
-    for _ in range(3):
+    for _ in range(5):  # the first that is not disturbed by what else the machine does
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(path.as_uri())
         page.wait_for_selector("html[data-ready]", timeout=30_000)
