@@ -45,6 +45,8 @@ class Ledger:
         Output tokens generated for attempts that did not finish.
     preemptions : array of int
         How often it was preempted.
+    gone_ps : dict of int to int
+        Instants [ps] at which requests were over that did not finish.
     reason : dict of int to str
         Why a request was refused.
     """
@@ -55,6 +57,7 @@ class Ledger:
         "demoted",
         "finished_ps",
         "first_token_ps",
+        "gone_ps",
         "moved_ps",
         "preemptions",
         "reason",
@@ -75,6 +78,7 @@ class Ledger:
         self.preemptions = array("i", [0]) * requests
         self.moved_ps: dict[int, int] = {}
         self.wasted_tokens = 0
+        self.gone_ps: dict[int, int] = {}
         self.reason: dict[int, str] = {}
 
 
@@ -97,6 +101,7 @@ class OpenLedger:
         self.preemptions: defaultdict[int, int] = defaultdict(int)
         self.moved_ps: dict[int, int] = {}
         self.wasted_tokens = 0
+        self.gone_ps: dict[int, int] = {}
         self.reason: dict[int, str] = {}
 
     def take(self, requests: Sequence[int]) -> Ledger:
@@ -115,8 +120,9 @@ class OpenLedger:
         taken.attempts.extend(of(self.attempts, 0))
         taken.preemptions.extend(of(self.preemptions, 0))
         if self.reason:
-            rows = enumerate(requests)
-            taken.reason = {i: self.reason.pop(r) for i, r in rows if r in self.reason}
+            refused = [(i, r) for i, r in enumerate(requests) if r in self.reason]
+            taken.reason = {i: self.reason.pop(r) for i, r in refused}
+            taken.gone_ps = {i: self.gone_ps.pop(r) for i, r in refused}
         return taken
 
 

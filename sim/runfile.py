@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from policies.protocol import PS_PER_S
 from sim.console import plain
 from sim.options import OptionError, to_ps
 from sim.timeline import Timeline
@@ -54,6 +55,9 @@ class Run:
         Kinds of replicas: profile, count, price an hour; replicas are numbered kind by kind.
     reasons : mapping of int to str
         Why requests were refused, by id.
+    gone_s : mapping of int to float
+        When requests were over that did not finish, by id [s of the trace]; those that were still
+        there at the end of the run have no such instant.
     timeline : Timeline or None
         The replicas over time, if it was recorded.
     tokens : TokenCounts or None
@@ -72,6 +76,7 @@ class Run:
     provenance: Mapping[str, str]
     fleet: tuple[tuple[Profile, int, float | None], ...]
     reasons: Mapping[int, str]
+    gone_s: Mapping[int, float]
     timeline: Timeline | None
     tokens: TokenCounts | None = None
     prefix_tokens: tuple[tuple[int, int], ...] = ()
@@ -145,6 +150,7 @@ def run_of(
         provenance=provenance(),
         fleet=tuple((kind.profile, kind.count, kind.price_per_h) for kind in result.fleet),
         reasons=dict(result.ledger.reason),
+        gone_s={request: ps / PS_PER_S for request, ps in result.ledger.gone_ps.items()},
         timeline=timeline,
         tokens=token_counts(accounts, scrapes_ps(end_ps, interval_ps, len(accounts))),
         prefix_tokens=tuple(
@@ -178,6 +184,7 @@ def write_run(result: Result, path: Path, configuration: Mapping[str, Any] | Non
         "summary": run.summary,
         "groups": run.groups,
         "reasons": run.reasons,
+        "gone_s": run.gone_s,
         "timeline": None if run.timeline is None else run.timeline.to_dict(),
         "tokens": None if run.tokens is None else run.tokens.to_dict(),
         "prefix_tokens": run.prefix_tokens,
@@ -222,6 +229,7 @@ def read_run(path: Path) -> Run:
             provenance=about["provenance"],
             fleet=tuple((Profile.from_dict(p), count, price) for p, count, price in about["fleet"]),
             reasons={int(request): reason for request, reason in about["reasons"].items()},
+            gone_s={int(request): float(s) for request, s in about["gone_s"].items()},
             timeline=None if about["timeline"] is None else Timeline.from_dict(about["timeline"]),
             tokens=None if about["tokens"] is None else TokenCounts.from_dict(about["tokens"]),
             prefix_tokens=tuple((looked, found) for looked, found in about["prefix_tokens"]),

@@ -208,6 +208,7 @@ class Server:
     def _refuse(self, request: int, reason: str, now_ps: int) -> None:
         self._ledger.status[request] = REFUSED
         self._ledger.reason[request] = reason
+        self._ledger.gone_ps[request] = now_ps
         if self._ended is not None:
             self._ended(request, self._index, now_ps)
 

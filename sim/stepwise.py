@@ -275,4 +275,5 @@ class _Station:
         """Account for a request that is turned away."""
         self.spec.ledger.status[request_id] = REFUSED
         self.spec.ledger.reason[request_id] = reason
+        self.spec.ledger.gone_ps[request_id] = now_ps
         self.ended(request_id, self.spec.index, now_ps)

@@ -137,6 +137,7 @@ class Outcome:
     replica: list[int] = field(default_factory=list)
     preemptions: list[int] = field(default_factory=list)
     reason: dict[int, str] = field(default_factory=dict)
+    gone: dict[int, int] = field(default_factory=dict)
     gaps: list[Counter[tuple[int, int]]] = field(default_factory=list)
     busy: list[list[int]] = field(default_factory=list)
     peak_batch: list[int] = field(default_factory=list)
@@ -234,6 +235,7 @@ def outcome(ledger: Ledger, accounts: Sequence[ReplicaLedger]) -> Outcome:
         replica=list(ledger.replica),
         preemptions=list(ledger.preemptions),
         reason=dict(ledger.reason),
+        gone=dict(ledger.gone_ps),
         gaps=[expand(list(account.gaps)) for account in accounts],
         busy=[list(account.busy_ps) for account in accounts],
         peak_batch=[account.peak_batch for account in accounts],

@@ -67,6 +67,10 @@ def check_invariants(case: Case, r: Outcome) -> None:
             assert i in r.reason
         if r.status[i] not in (REFUSED, FAILED):
             assert i not in r.reason
+        if r.status[i] in (UNFINISHED, FINISHED):
+            assert i not in r.gone
+        else:
+            assert max(arrival, *instants) <= r.gone[i]
 
     gaps = sum(sum(tokens.values()) for tokens in r.gaps)
     done = [i for i in range(len(case.requests)) if r.status[i] == FINISHED]

@@ -39,6 +39,7 @@ def check_invariants(case: Case, r: Outcome) -> None:
         elif r.status[i] == REFUSED:
             assert instants == (UNSET, UNSET, UNSET)
             assert i in r.reason
+            assert r.gone[i] >= arrival
         else:
             assert r.status[i] == UNFINISHED
             # Nothing disappears: only the end of the clock leaves a request undone.

@@ -9,7 +9,7 @@ from policies.protocol import NEVER_PS, PolicyError
 from sim.cluster.clientele import Clientele
 from sim.cluster.lifecycle import Lifecycle
 from sim.cluster.lookout import Lookout
-from sim.ledger import CANCELLED, FAILED, REFUSED, UNFINISHED, UNSET
+from sim.ledger import CANCELLED, FAILED, FINISHED, REFUSED, UNFINISHED, UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,6 +187,8 @@ class Front:
                 self._forget_attempt(request.id)
                 return
             self._clients.over(request, now_ps)
+        if status != FINISHED:
+            self._ledger.gone_ps[request.id] = now_ps
         if self._lookout is not None:
             self._lookout.note_end(request.id)
 
@@ -196,6 +198,7 @@ class Front:
         ledger.admitted_ps[request] = UNSET
         ledger.first_token_ps[request] = UNSET
         ledger.reason.pop(request, None)
+        ledger.gone_ps.pop(request, None)
 
     def _alive(self, now_ps: int) -> bool:
         """Return whether anything can still happen to a request."""
