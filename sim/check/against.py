@@ -146,7 +146,7 @@ def _repository(suite: Path) -> Path:
 
 def _commit(top: Path, rev: str) -> str:
     done = _git(top, "rev-parse", "--verify", "--quiet", f"{rev}^{{commit}}")
-    if done.returncode or rev.startswith("-"):
+    if done.returncode:
         raise OptionError(
             f"git:{rev}: there is no such commit in {top}: expected a branch, a tag or a commit "
             "that git log shows; one of another repository has to be fetched first"

@@ -146,8 +146,7 @@ def _lower_quantile(scores: Numbers, tail: float, rng: np.random.Generator) -> f
     variance[variance < NO_SPREAD] = 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
         studentised = mean * math.sqrt(seeds - 1) / np.sqrt(variance)
-    studentised[np.isnan(studentised)] = 0.0  # without spread, and at the mean itself
-    order = np.argsort(studentised, kind="stable")
+    order = np.argsort(studentised, kind="stable")  # nan, 0 without spread, on the far side
     chance = np.cumsum(1 / (1 + np.exp(likelier[order]))) / RESAMPLES
     return float(studentised[order[np.searchsorted(chance, tail)]])
 
