@@ -140,12 +140,11 @@ def test_what_ended_badly_has_an_instant_at_the_end_of_its_slice(events):
         event = instants[row.id]
         assert event["name"] == row.status
         assert event["ts"] == by_id[f"{row.id:#x}"][-1][3]
-        if row.status == "timed_out":
-            assert event["ts"] == pytest.approx((row.arrival_s + 4.5) * 1e6)
+        if row.status == "timed_out":  # the client sees it later, by its overhead
+            assert event["ts"] == pytest.approx((row.arrival_s + 4.5) * 1e6, abs=2e3)
         if row.status == "failed" and "replica" in event["args"]["reason"] and row.replica >= 0:
             assert event["ts"] == pytest.approx(4e6)
-        known = "end" not in event["args"]
-        assert known == (row.status != "cancelled")
+        assert event["ts"] == pytest.approx(RUN.gone_s[row.id] * 1e6)
 
 
 def test_unfinished_requests_last_until_the_run_stopped(events):

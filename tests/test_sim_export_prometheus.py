@@ -280,7 +280,6 @@ def test_counters_never_fall_and_end_at_the_final_scrape(tmp_path):
         "vllm:num_preemptions",
         "vllm:prefix_cache_queries",
         "vllm:prefix_cache_hits",
-        "saber:requests",
     }
     for name, family in said.items():
         if family.type == "gauge":

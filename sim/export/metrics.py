@@ -12,8 +12,8 @@ Left out, because a run does not keep it:
 queue, prefill and inference time (when a request was first scheduled); tokens of each step
 (``iteration_tokens_total``); ``request_params_n``, ``request_params_max_tokens`` and
 ``request_max_num_generation_tokens``; ``cache_config_info`` and whatever belongs to LoRA,
-speculative decoding, multi-modal caches and HTTP.  Over time also preemptions, prefix cache and
-`saber:requests`, whose instants are not kept: they are in the final scrape only.
+speculative decoding, multi-modal caches and HTTP.  Over time also preemptions and prefix cache,
+whose instants are not kept: they are in the final scrape only.
 
 How vLLM counts, and this too: ``prompt_tokens`` at the first token, once a request;
 ``generation_tokens`` as they come, those of requests that end badly too (without the first tokens
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim.export.buckets import FIRST_TOKEN_S, LATENCY_S, token_edges
+from sim.export.ends import ends_s
 from sim.export.tally import Metric, Tally
 from sim.ledger import STATUSES
 from sim.tokens import EDGES_S
@@ -92,12 +93,11 @@ def _counters(run: Run, tally: Tally) -> Iterator[Metric]:
         "vllm:request_success", "Finished requests.", tally.last_s, finished_reason="stop"
     )
     yield tally.counter("saber:requests_submitted", "Requests that came.", tally.arrived_s)
+    over_s = ends_s(run)
     for status in STATUSES:
-        ended = np.where(frame["status"] == status, 0.0, np.nan)
-        yield tally.counter(
-            "saber:requests", "Requests by what became of them.", ended, timed=False,
-            status=status,
-        )  # fmt: skip
+        at_s = np.where(frame["status"] == status, over_s, np.nan)
+        text = "Requests by what became of them."
+        yield tally.counter("saber:requests", text, at_s, status=status)
     promised = frame["met"].notna().to_numpy()
     met = frame["met"].fillna(False).to_numpy(dtype=bool)
     yield tally.counter(

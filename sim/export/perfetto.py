@@ -9,9 +9,7 @@ release to the first token, as a run does not keep when a prompt was first sched
 to the last token.  They end when the engine says; the request ends when its client sees it, later
 by the client overhead.  A request that was sent more than once shows its last attempt.
 
-Of requests that did not finish a run keeps no end: they last until the client's time-out, the
-failure of their replica or the end of the run where that follows from the run, else to the last
-instant that is known of them, which then says `end: not recorded`.
+Requests that did not finish last until the cluster let them go, or the run stopped.
 
 The format: "Trace Event Format", N. Duca and D. Sinclair, the document that ui.perfetto.dev links.
 """
@@ -24,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.export.ends import Ends, ends_of, overheads_s
+from sim.export.ends import ends_s, overheads_s
 from sim.export.files import text_file
 from sim.options import OptionError
 
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from sim.runfile import Run
     from sim.timeline import Timeline
@@ -101,11 +100,10 @@ def _events(run: Run) -> Iterator[str]:
         for replica in range(run.timeline.replicas):
             yield from _counters(run.timeline, replica)
             yield from _periods(run.timeline, replica)
-    ends = ends_of(run)
+    over_s = ends_s(run)
     for start in range(0, len(run.requests), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
-        part = Ends(ends.at_s[rows], ends.known[rows])
-        yield from _requests(run.requests[rows], part, run)
+        yield from _requests(run.requests[rows], over_s[rows], run)
 
 
 def _event(phase: str, replica: int, ts_us: float, name: str, **more: Any) -> str:
@@ -162,10 +160,10 @@ def _periods(timeline: Timeline, replica: int) -> Iterator[str]:
         yield _event("X", replica, begin_us, "up", tid=tid, dur=round(dur, 3))
 
 
-def _requests(frame: pd.DataFrame, ends: Ends, run: Run) -> Iterator[str]:
+def _requests(frame: pd.DataFrame, over_s: NDArray[np.float64], run: Run) -> Iterator[str]:
     """Yield the slices of each request, and an instant for those that ended badly."""
     late_s = overheads_s(run)[frame["replica"].to_numpy()]
-    close_us = ends.at_s * US_PER_S
+    close_us = over_s * US_PER_S
     marks_us = US_PER_S * np.stack(
         [
             frame["arrival_s"].to_numpy(),
@@ -179,9 +177,8 @@ def _requests(frame: pd.DataFrame, ends: Ends, run: Run) -> Iterator[str]:
     rising = np.minimum(np.fmax.accumulate(marks_us, axis=1), close_us[:, np.newaxis])
     marks_us = np.where(np.isnan(marks_us), np.nan, rising)
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    told = zip(rows, marks_us.tolist(), close_us.tolist(), ends.known.tolist(), strict=True)
-    for row, marks, close, known in told:
-        yield _request(row, marks, close, _said(row, run.reasons, known))
+    for row, marks, close in zip(rows, marks_us.tolist(), close_us.tolist(), strict=True):
+        yield _request(row, marks, close, _said(row, run.reasons))
 
 
 def _request(row: Mapping[Any, Any], marks: list[float], close: float, args: str) -> str:
@@ -203,7 +200,7 @@ def _request(row: Mapping[Any, Any], marks: list[float], close: float, args: str
     return ",\n".join(events)
 
 
-def _said(row: Mapping[Any, Any], reasons: Mapping[int, str], known: bool) -> str:
+def _said(row: Mapping[Any, Any], reasons: Mapping[int, str]) -> str:
     """Return what is told of a request, in JSON; null is not known or not promised."""
     said = {name: row[name] for name in SAID}
     if row["finished_s"] is not None:
@@ -212,6 +209,4 @@ def _said(row: Mapping[Any, Any], reasons: Mapping[int, str], known: bool) -> st
         said["attempts"] = row["attempts"]
     if row["id"] in reasons:
         said["reason"] = reasons[row["id"]]
-    if not known:
-        said["end"] = "not recorded"
     return json.dumps(said, separators=(",", ":"))
