@@ -151,7 +151,7 @@ def test_verdicts_do_not_hang_on_who_comes_to_them():
 @pytest.mark.nightly
 @pytest.mark.parametrize("noise", NOISE)
 def test_noise_on_the_boundary_with_200_seeds(noise):
-    """Up to 3 % of alarms, 5 % of passes; normal values 1 %."""
+    """Lognormal values 4 % (5 % with 80 seeds), mostly equal ones 2 %, normal ones 0.5 %."""
     outcomes, _ = found(NOISE[noise], MOST_SEEDS)
 
     assert outcomes["fail"] <= ALLOWED
@@ -161,7 +161,7 @@ def test_noise_on_the_boundary_with_200_seeds(noise):
 @pytest.mark.nightly
 @pytest.mark.parametrize("tolerance", [0.0, 1.0])
 def test_the_same_policy_on_other_seeds_with_200_seeds(tolerance):
-    """1 % of alarms at tolerance 0, none at 1 point."""
+    """1.5 % of alarms at tolerance 0, none at 1 point."""
     outcomes, _ = found(independent(goodput(range(3000)), tolerance), MOST_SEEDS)
 
     assert outcomes["fail"] <= ALLOWED
@@ -170,7 +170,7 @@ def test_the_same_policy_on_other_seeds_with_200_seeds(tolerance):
 @pytest.mark.nightly
 @pytest.mark.parametrize("planted", PLANTED)
 def test_every_planted_loss_is_caught_with_200_seeds(planted):
-    """Of one guard 99.5 to 100 %, with 42 to 134 seeds; of each of 20 guards 85 to 100 %."""
+    """By one guard 99 to 100 %, with 43 to 138 seeds; by one of 20 guards 87 to 100 %."""
     seeds = range(3000)
     base = goodput(seeds)
     loss = PLANTED[planted](seeds) - base
@@ -188,7 +188,7 @@ def test_every_planted_loss_is_caught_with_200_seeds(planted):
 
 @pytest.mark.nightly
 def test_without_pairing_the_loss_is_mostly_missed():
-    """Caught in 39 %: what common random numbers are for."""
+    """Caught in 45 %: what common random numbers are for."""
     pool = goodput(range(3000))
     outcomes, _ = found(independent(pool, 1 - 3), MOST_SEEDS)
 
