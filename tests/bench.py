@@ -49,6 +49,9 @@ def runs(scale: int, events: float) -> None:
         alone[policy] = rows.add(name, n, policy, first, 1, rate=rate, at_least=leap)
         rate = measure(azure, profile, policy, discipline=chunked)
         rows.add(name, n, policy, chunked, 1, rate=rate, at_least=mixed)
+    for policy, one in alone.items():
+        rate = measure(azure, profile, policy, timeline=True)
+        rows.add(f"{name}, timeline", n, policy, first, 1, rate=rate, at_least=0.75 * one)
     _, fast = code_trace(n, profile, rate=8.0)
     for policy, one in alone.items():
         rate = measure(fast, profile, policy, replicas=8)
