@@ -66,10 +66,9 @@ def mean_interval(values: Numbers, tail: float, rng: np.random.Generator) -> tup
     Few values do not show how far others lie, and the bootstrap knows no others.  So each end of
     the interval is that of the values and one more, as far out on that side as the furthest value
     on either, or twice as far where half the values or more are one and the same; and it is at
-    least as far from the mean as Student's t has it.By simulation of
-    all looks this takes the errors of one side with lognormal or mostly equal values from two or
-    three times `tail` to less than twice; others are below it.  It widens the interval of 200
-    normal values by a tenth.
+    least as far from the mean as Student's t has it.  By simulation of all looks this takes the
+    errors of one side with lognormal or mostly equal values from two or three times `tail` to less
+    than twice; others are below it.  It widens the interval of 200 normal values by a tenth.
 
     A resample without spread lies infinitely far on its side.  As many equal values with a few
     others among them would then have no bound, theirs is that of `_if_rare`.  Fewer than
