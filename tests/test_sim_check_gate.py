@@ -126,6 +126,20 @@ def test_a_baseline_with_too_few_seeds_says_so():
     assert (finding.state, finding.change) == ("inconclusive", None)
 
 
+def test_a_value_that_is_rare_is_waited_for():
+    rare = [None] * SEEDS + noise(0)[SEEDS:]
+    runs = Runs({("saber", "goodput_pct"): rare})
+    [finding] = gate(runs, [guard()], {"s": recorded(saber=rare)}).findings
+    assert (finding.state, finding.seeds) == ("pass", 2 * SEEDS)
+    late = Runs({("saber", "goodput_pct"): noise(0)})
+    [finding] = gate(late, [guard()], {"s": recorded(saber=rare)}).findings
+    assert (finding.state, finding.seeds) == ("pass", 2 * SEEDS)
+    none = Runs({("saber", "goodput_pct"): [None] * MOST})
+    with pytest.raises(OptionError, match="has no value on any seed"):
+        gate(none, [guard()], {"s": recorded(saber=[None] * MOST)})
+    assert none.seeds("saber") == SEEDS
+
+
 def test_policies_and_numbers_need_no_baseline():
     base = noise(0)
     runs = Runs({("a", "goodput_pct"): [v + 5 for v in base], ("b", "goodput_pct"): base})

@@ -59,6 +59,16 @@ def test_the_interval_is_one_of_the_change(better, by, relative):
     assert found.high - found.low < 2
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_the_interval_has_the_sign_of_the_change_whatever_is_rounded(seed):
+    rng = np.random.default_rng(seed)
+    base = 0.0167 * (1 + 0.1 * rng.standard_normal(20))
+    now = base - 0.000457 + 0.00005 * rng.standard_normal(20)
+    either_way = guard(better="same", tolerance=0.02, relative=True)
+    found = judged(either_way, LOOK, now.tolist(), base.tolist(), 0)
+    assert found.low < found.change < found.high < 0
+
+
 def test_decisions_hang_on_guard_and_look_alone():
     one, two = (judged(guard(), LOOK, moved(-1), BASE, 0) for _ in range(2))
     other = judged(guard(tolerance=2.0, against="static(8)"), LOOK, moved(-1), BASE, 0)
@@ -87,7 +97,7 @@ def test_a_value_the_candidate_lacks_is_a_failure():
     lacking = [None if seed in (3, 4) else value for seed, value in enumerate(BASE)]
     found = judged(guard(), LOOK, lacking, BASE, 100)
     assert found.state == "fail"
-    assert found.reason == "has no value with seed 103 and 1 others, where there should be one"
+    assert found.reason == "there is no value with seed 103 and 1 other, where there should be one"
     assert found.seeds == 18
 
 
@@ -97,9 +107,21 @@ def test_a_value_the_reference_lacks_is_left_out():
     assert found.state == "fail"
     assert found.reference == pytest.approx(np.mean(BASE[1:]))
     same = judged(guard(better="same"), LOOK, BASE, lacking, 0)
-    assert (same.state, same.reason) == ("fail", "has a value with seed 0, where there was none")
+    assert same.state == "fail"
+    assert same.reason == "there is a value with seed 0, where there was none"
     none = judged(guard(), LOOK, BASE, [None] * 20, 0)
-    assert (none.state, none.reason) == ("inconclusive", "has nothing to be compared with")
+    assert (none.state, none.reason) == ("inconclusive", "there is nothing to compare it with")
+    assert none.seeds == 20
+
+
+def test_seeds_that_are_needed_count_those_without_a_value():
+    every = judged(guard(), LOOK, moved(-0.9), BASE, 0)
+    both = Look(40, LOOK.tail)
+    half = [value for pair in zip(moved(-0.9), [None] * 20, strict=True) for value in pair]
+    base = [value for pair in zip(BASE, [None] * 20, strict=True) for value in pair]
+    found = judged(guard(), both, half, base, 0)
+    assert every.state == found.state == "inconclusive"
+    assert found.needed == pytest.approx(2 * every.needed, abs=1)
 
 
 def test_what_has_no_value_anywhere_cannot_be_guarded():

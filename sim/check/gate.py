@@ -148,6 +148,8 @@ class Gate:
             )
             return replace(before or Finding(guard, "inconclusive"), reason=why)
         candidate = self.bench.values(guard.scenario, guard.policy, guard.metric, look.seeds)
+        if not _any(candidate) and not _any(reference) and _any(self._all_held(guard)):
+            return Finding(guard, "inconclusive", look.seeds, reason="there is no value yet")
         return judged(guard, look, candidate, reference, self.suite.first_seed)
 
     def _error(self, guard: Guard, seeds: int) -> str:
@@ -169,8 +171,12 @@ class Gate:
             return [guard.number] * seeds
         if guard.against != BASELINE:
             return self.bench.values(guard.scenario, guard.against, guard.metric, seeds)
+        return self._all_held(guard)[:seeds]
+
+    def _all_held(self, guard: Guard) -> Sequence[Value]:
+        """Return all that the baseline has of a guard, whatever it is compared with."""
         held = self._baseline.get(guard.scenario)
-        return held.values[guard.policy][guard.metric][:seeds] if held is not None else []
+        return [] if held is None else held.values.get(guard.policy, {}).get(guard.metric, [])
 
     def _so_far(self, guard: Guard) -> Finding:
         """Return the means of what is there of a guard that was not decided."""
@@ -183,6 +189,11 @@ class Gate:
         except OptionError:
             return Finding(guard, "incomplete")
         return replace(found, state="incomplete", reason="")
+
+
+def _any(values: Sequence[Value]) -> bool:
+    """Whether there is a value on any seed."""
+    return any(value is not None for value in values)
 
 
 def _policies(guard: Guard) -> tuple[str, ...]:

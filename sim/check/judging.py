@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -69,10 +70,10 @@ def compared(
     lacks = [seed for seed, (c, r) in enumerate(pairs, first_seed) if c is None and r is not None]
     gains = [seed for seed, (c, r) in enumerate(pairs, first_seed) if c is not None and r is None]
     if lacks:
-        why = f"has no value with {_seeds(lacks)}, where there should be one"
+        why = f"there is no value with {_seeds(lacks)}, where there should be one"
         return replace(found, state="fail", reason=why), c, r
     if gains and guard.better == "same":
-        why = f"has a value with {_seeds(gains)}, where there was none"
+        why = f"there is a value with {_seeds(gains)}, where there was none"
         return replace(found, state="fail", reason=why), c, r
     return found, c, r
 
@@ -92,13 +93,17 @@ def judged(
     if found.state == "fail":
         return found
     if not len(c):
-        return replace(found, state="inconclusive", reason="has nothing to be compared with")
+        why = "there is nothing to compare it with"
+        return replace(found, state="inconclusive", seeds=look.seeds, reason=why)
     rng = np.random.default_rng(int(digest_of([guard.scenario, guard.name, look.seeds]), 16))
     slacks = guard.slacks(c, r)
     verdict = judge(slacks, look, rng)
     low, high = _change(guard, verdict, slacks, r)
+    needed = verdict.needed
+    if needed is not None:  # of those with a value, which a share of the seeds has
+        needed = math.ceil(needed * look.seeds / len(c))
     return replace(
-        found, state=verdict.outcome, low=low, high=high, seeds=look.seeds, needed=verdict.needed
+        found, state=verdict.outcome, low=low, high=high, seeds=look.seeds, needed=needed
     )
 
 
@@ -108,9 +113,9 @@ def _change(
     """Return the interval of the slack as one of the change itself; None where it has no end."""
     unit = float(np.abs(reference).mean()) if guard.relative else 1.0
     room = (guard.tolerance - guard.at_least) * unit
-    upward = guard.better == "higher" or (
-        guard.better == "same" and verdict.mean == float(slacks[0].mean())
-    )
+    # Of a guard that allows no change either way, the side that decided has the mean next to it.
+    aside = [abs(verdict.mean - float(slack.mean())) for slack in slacks]
+    upward = guard.better == "higher" or (guard.better == "same" and aside[0] <= aside[1])
     if upward:
         low, high = verdict.low - room, verdict.high - room
     else:
@@ -119,5 +124,6 @@ def _change(
 
 
 def _seeds(seeds: Sequence[int]) -> str:
-    rest = f" and {len(seeds) - 1} others" if len(seeds) > 1 else ""
+    more = len(seeds) - 1
+    rest = f" and {more} other{'s' if more > 1 else ''}" if more else ""
     return f"seed {seeds[0]}{rest}"
