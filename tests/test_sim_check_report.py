@@ -1,6 +1,7 @@
 """What a check says: in words, as JUnit's XML, as Markdown, as JSON."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -81,6 +82,10 @@ def test_findings_in_a_sentence():
         "allowed: at least 3 higher; more seeds needed, about 300: --max-seeds 300"
     )
     assert "is not known: the run of saber failed" in told(BROKEN, "")
+    target = replace(FAIL, guard=replace(PASS.guard, against="number", number=4.0))
+    assert ", 1.25 higher than 4 over 40 seeds," in told(target, "")
+    few = Finding(PASS.guard, "inconclusive", reason="the baseline holds 3 seeds")
+    assert told(few, "") == "W1: goodput_pct of saber: the baseline holds 3 seeds"
     assert told(SKIPPED, "") == "T: preemptions of saber was not looked at: no trace"
 
 
@@ -96,6 +101,9 @@ def test_changes_in_a_table():
         ([PASS], {}, "No regression: 1 passed of 1 guards", 0),
         ([PASS, SKIPPED], {}, "No regression: 1 passed, 1 skipped of 2 guards", 0),
         ([PASS, FAIL, OPEN], {}, "Regression: 1 failed, 1 inconclusive, 1 passed of 3 guards", 1),
+        ([SKIPPED], {}, "Nothing was judged: 1 skipped of 1 guards", 3),
+        ([PASS, replace(OPEN, needed=None)], {},
+         "Inconclusive: 1 inconclusive, 1 passed of 2 guards", 3),
         ([PASS, OPEN], {},
          "Inconclusive: more seeds needed: 1 inconclusive, 1 passed of 2 guards", 3),
         ([PASS, Finding(OPEN.guard, "incomplete")], {"interrupted": True},
@@ -161,6 +169,20 @@ def test_markdown_of_a_pass_has_nothing_but_the_headline_unfolded():
     text = markdown(report(PASS))
     assert text.startswith("## ✅ No regression: 1 passed of 1 guards\n\n<details>\n<summary>All 1")
     assert markdown(report(OPEN)).startswith("## ⚠️ Inconclusive")
+
+
+def test_markdown_of_a_check_that_judged_nothing_is_a_warning():
+    text = markdown(report(SKIPPED, skipped={"T": "no trace"}))
+    assert text.startswith("## ⚠️ Nothing was judged: 1 skipped of 1 guards")
+
+
+def test_markdown_calls_nobody_and_ends_no_block():
+    hostile = replace(FAIL, guard=replace(PASS.guard, scenario="- @team #1 <b> ``` x"))
+    text = markdown(report(hostile, command="saber check --only '```` x'"))
+    assert "- \\- \\@&#8203;team \\#&#8203;1 \\<b\\> \\`\\`\\` x: goodput" in text
+    assert text.endswith("\n`````\nsaber check --only '```` x'\n`````\n")
+    numbered = replace(FAIL, guard=replace(PASS.guard, scenario="2. x"))
+    assert "- 2\\. x: goodput" in markdown(report(numbered))
 
 
 def test_json_holds_all_of_it():

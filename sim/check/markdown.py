@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from sim.check.report import Finding, Report
 
 HEAD = ("scenario", "guard", "compared with", "was", "is", "change", "allowed", "seeds", "verdict")
-_SIGNS = {"fail": "❌", "pass": "✅", "skipped": "⏭️"}
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@&!])")
+_SIGNS = {"fail": "❌", "pass": "✅"}
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~&!])")
+_CALLING = re.compile("([@#])")
+_LIST = re.compile(r"^([-+]|\d+[.)])(?=\s)")
 
 
 def markdown(report: Report) -> str:
@@ -58,7 +60,8 @@ def _about(report: Report) -> str:
     if report.reference:
         told_versions = "; ".join(map(versions, report.reference_versions))
         lines += [f"{_plain(report.reference)}: {_plain(told_versions)}."]
-    return f"<sub>{'<br>'.join(lines)}</sub>\n\n```\n{report.command}\n```"
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", report.command))])
+    return f"<sub>{'<br>'.join(lines)}</sub>\n\n{fence}\n{report.command}\n{fence}"
 
 
 def _table(findings: Sequence[Finding], reference: str) -> str:
@@ -83,5 +86,8 @@ def _row(finding: Finding, reference: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Return a text that Markdown shows as it is, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    """Return a text that Markdown shows as it is, on one line; nobody is called by it."""
+    plain = _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    # GitHub finds people and issues in what is shown, where a backslash is gone.
+    plain = _CALLING.sub(r"\\\1&#8203;", plain)
+    return _LIST.sub(lambda mark: f"{mark[1][:-1]}\\{mark[1][-1]}", plain)

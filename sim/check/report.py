@@ -105,17 +105,19 @@ class Report:
 
     @property
     def outcome(self) -> State:
-        """What it comes to: a regression weighs most."""
-        states: tuple[State, ...] = ("fail", "incomplete", "inconclusive")
+        """What it comes to: a regression weighs most; "skipped" if nothing was judged."""
+        states: tuple[State, ...] = ("fail", "incomplete", "inconclusive", "pass")
         found = {finding.state for finding in self.findings}
-        return next((state for state in states if state in found), "pass")
+        return next((state for state in states if state in found), "skipped")
 
     @property
     def exit_code(self) -> int:
         """The exit code of the command."""
         if self.interrupted:
             return INTERRUPTED
-        return {"fail": REGRESSION, "inconclusive": INCONCLUSIVE}.get(self.outcome, PASSED)
+        if self.outcome == "fail":
+            return REGRESSION
+        return PASSED if self.outcome == "pass" else INCONCLUSIVE
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document."""

@@ -95,13 +95,13 @@ def told(finding: Finding, reference: str) -> str:
     if finding.state == "skipped":
         return f"{start} was not looked at: {finding.reason}"
     if finding.change is None:
-        return f"{start} {finding.reason}" if finding.reason else f"{start} was not measured"
+        return f"{start}: {finding.reason}" if finding.reason else f"{start} was not measured"
     way = "higher" if finding.change > 0 else "lower"
     size = f"{signed(finding.change)[1:]} {way} than" if finding.change else "as"
-    sentence = (
-        f"{start} is {mean(finding.candidate)}, {size} {against(guard, reference)} "
-        f"({mean(finding.reference)}) over {finding.seeds} seeds"
-    )
+    other = against(guard, reference)
+    if guard.number is None:
+        other += f" ({mean(finding.reference)})"
+    sentence = f"{start} is {mean(finding.candidate)}, {size} {other} over {finding.seeds} seeds"
     if finding.low == finding.high:
         sentence += ", the same on every seed" if finding.low is not None else ""
     else:
@@ -130,12 +130,14 @@ def headline(report: Report) -> str:
         "pass": "{} passed",
         "skipped": "{} skipped",
     }
+    more = any(finding.needed for finding in report.findings)
     states: tuple[State, ...] = ("fail", "incomplete", "inconclusive", "pass", "skipped")
     counts = [words[state].format(report.count(state)) for state in states if report.count(state)]
     what = {
         "fail": "Regression",
         "incomplete": "Interrupted",
-        "inconclusive": "Inconclusive: more seeds needed",
+        "inconclusive": f"Inconclusive{': more seeds needed' if more else ''}",
+        "skipped": "Nothing was judged",
     }.get(report.outcome, "No regression")
     return f"{what}: {', '.join(counts)} of {total} guards"
 
