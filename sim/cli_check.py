@@ -134,7 +134,8 @@ def check(
       saber check suite.toml --junit check.xml --markdown comment.md
       saber check suite.toml --against git:main --max-seeds 200
 
-    Exit codes: 0 no regression, 1 a regression, 2 bad input or a changed suite, 3 inconclusive.
+    Exit codes: 0 no regression, 1 a regression, 2 bad input or a changed suite, 3 inconclusive, or
+    every scenario was skipped.
     """
     if example:
         from importlib.resources import files
@@ -199,8 +200,12 @@ def _check(asked: "Asked", junit: Path | None, markdown: Path | None, json: bool
     from sim.check.junit import junit as junit_text
     from sim.check.markdown import markdown as markdown_text
 
-    for path in (junit, markdown):
+    read = {"SUITE": asked.suite, "baseline": asked.baseline_path, "--junit": junit}
+    for flag, path in (("--junit", junit), ("--markdown", markdown)):
         if path is not None:
+            for name, other in read.items():
+                if other is not None and name != flag and path.resolve() == other.resolve():
+                    raise OptionError(f"{flag} {path} is the {name} too: expected another name")
             console.writable(path)
     try:
         with console.stdout_for_json(json):

@@ -61,6 +61,10 @@ def test_the_file_is_sorted_and_has_a_line_for_each_metric():
         ('{"format": 1, "scenarios": []}', "this is no baseline"),
         ('{"format": 1, "scenarios": {"a": {}}}', "this is no baseline ('values')"),
         (baseline_text(HELD).replace("50.0", '"50"'), "'50' among the values"),
+        (baseline_text(HELD).replace("50.0", "1e300"), "1e+300 among the values"),
+        (baseline_text(HELD).replace('"first_seed": 3', '"first_seed": 0.5'), "first_seed = 0.5"),
+        (baseline_text(HELD).replace('"123"', "[]"), "digest = []"),
+        (baseline_text(HELD).replace('{\n        "p": "abc"\n      }', "7"), "contents = 7"),
     ],
 )
 def test_what_is_no_baseline_is_said_in_one_line(tmp_path, text, message):

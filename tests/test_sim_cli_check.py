@@ -218,7 +218,7 @@ def test_policies_against_each_other_need_no_baseline(capsys):
     assert code == 1
     assert "goodput_pct against" in out
     assert "FAIL: s: goodput_pct of static(max_num_seqs=1) is " in out
-    assert "lower than 90 (90.00)" in out
+    assert "lower than 90 over" in out
     code, _, err = run(capsys, "--baseline", "b.json")
     assert code == 2
     assert (
@@ -248,6 +248,14 @@ def test_a_missing_trace_is_skipped_where_that_is_allowed(capsys):
     _, out, _ = run(capsys, "--update-baseline")
     assert "other: its trace a.csv is not there; stays as it was\n" in out
     assert "other" in read_baseline(BASELINE)
+
+    code, out, _ = run(capsys, "--only", "other")
+    assert code == 3
+    assert out.endswith("Nothing was judged: 1 skipped of 1 guards\n")
+    code, out, err = run(capsys, "--update-baseline", "--only", "other", "--baseline", "b.json")
+    assert (code, out) == (2, "")
+    assert "there is nothing to measure: other: its trace a.csv is not there" in err
+    assert not Path("b.json").exists()
 
     changed("skip_if_missing = true", "")
     code, _, err = run(capsys)
@@ -382,6 +390,10 @@ def test_another_version_that_measures_something_else_is_not_compared(capsys, ot
         (["--update-baseline", "--junit", "j"], "--junit j has no effect with --update-baseline"),
         (["--update-baseline", "--markdown", "m"], "--markdown m has no effect with --update"),
         (["--junit", "."], ".: is a folder, expected a file name"),
+        (["--junit", "./suite.toml"], "--junit suite.toml is the SUITE too: expected another name"),
+        (["--markdown", "suite.baseline.json"], "suite.baseline.json is the baseline too"),
+        (["--markdown", "a", "--junit", "a"], "--markdown a is the --junit too"),
+        (["--update-baseline", "--seeds", "100001"], "--seeds 100001: expected at most 100,000"),
     ],
 )
 def test_mistakes_are_one_line(capsys, argv, message):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sim.check.files import write_whole
+from sim.check.guard import MOST
 from sim.options import OptionError, is_number
 from sim.sweep.cells import configuration_of
 from sim.sweep.inputs import digest_of
@@ -128,7 +129,7 @@ def read_baseline(path: Path) -> Baseline:
     OSError
         If it cannot be read.
     """
-    remedy = "make one with --update-baseline"
+    remedy = "restore it, or remove it and make another with --update-baseline"
     try:
         data = json.loads(path.read_text("utf-8"))
         if data["format"] != FORMAT:
@@ -148,12 +149,18 @@ def _recorded(about: Mapping[str, Any]) -> Recorded:
         policy: {metric: [_value(v) for v in numbers] for metric, numbers in by_metric.items()}
         for policy, by_metric in about["values"].items()
     }
+    for name, kind in (
+        *(("configuration", dict), ("contents", dict), ("versions", dict)),
+        *(("digest", str), ("first_seed", int)),
+    ):
+        if type(about[name]) is not kind:
+            raise ValueError(f"{name} = {about[name]!r}")
     meant = Meant(about["configuration"], about["contents"], about["digest"])
-    return Recorded(meant, int(about["first_seed"]), values, about["versions"])
+    return Recorded(meant, about["first_seed"], values, about["versions"])
 
 
 def _value(value: Any) -> Value:
-    if value is None or is_number(value):
+    if value is None or (is_number(value) and abs(value) <= MOST):
         return value
     raise ValueError(f"{value!r} among the values")
 

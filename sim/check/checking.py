@@ -14,7 +14,7 @@ from sim.check.guard import BASELINE
 from sim.check.measure import Bench, cells_of_suite
 from sim.check.reference import opened_reference
 from sim.check.report import Finding, Report
-from sim.check.suite import read_suite
+from sim.check.suite import MOST_SEEDS, read_suite
 from sim.check.update import updated
 from sim.options import OptionError
 from sim.runfile import provenance
@@ -140,7 +140,13 @@ def update(asked: Asked, bar: Bar) -> Updated:
         raise OptionError(
             f"{asked.suite}: no guard compares with a baseline: there is none to make"
         )
+    if asked.seeds is not None and asked.seeds > MOST_SEEDS:
+        raise OptionError(f"--seeds {asked.seeds}: expected at most {MOST_SEEDS:,}")
     ready = _prepared(suite, asked, bar)
+    if not any(any(each.needs().values()) for each in ready.scenarios):
+        why = "; ".join(f"{name}: {why}" for name, why in ready.skipped.items())
+        why = why or "no guard that is asked for compares with a baseline"
+        raise OptionError(f"{asked.suite}: there is nothing to measure: {why}")
     path = asked.baseline_path
     held = read_baseline(path) if path.exists() else {}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,9 @@ Better = Literal["higher", "lower", "same"]
 BASELINE = "baseline"
 """What a guard compares with, unless it names a policy or a number."""
 
+MOST = 1e15
+"""More than any number of a run; sums of squares of such have room in a float."""
+
 
 @dataclass(frozen=True)
 class Guard:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from policies.protocol import PolicyError
 from policies.text import nearest
-from sim.check.guard import BASELINE, Better, Guard
+from sim.check.guard import BASELINE, MOST, Better, Guard
 from sim.check.metrics import good_direction
 from sim.options import OptionError, is_number
 from sim.sweep.build import canonical_call
@@ -92,7 +92,7 @@ def _texts(name: str, value: Any) -> list[str]:
 
 def _against(value: Any, policies: Sequence[str]) -> tuple[str, float | None]:
     """Return what is compared with, and the number if it is one."""
-    if is_number(value):
+    if is_number(value) and abs(value) <= MOST:
         return NUMBER, float(value)
     if not isinstance(value, str):
         raise OptionError(
@@ -140,10 +140,10 @@ def _room(
 
 def _amount(name: str, value: Any) -> tuple[float, bool]:
     """Return an amount in the metric's unit, or a share."""
-    if is_number(value) and value >= 0:
+    if is_number(value) and 0 <= value <= MOST:
         return float(value), False
     match = _SHARE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    if match is None or float(match[1]) > MOST:
         raise OptionError(
             f"{name} = {value!r}: expected a number of at least 0 in the metric's unit, or a "
             'share of what is compared with, such as "2 %"'
