@@ -151,6 +151,7 @@ def test_none_leaves_an_option_out():
         ({"workload": "W9"}, "unknown workload 'W9'"),
         ({"arrivals": "poison"}, "poison"),
         ({"sla": "unloded*3"}, "unloded"),
+        ({"sla": {}}, "sla = {}: expected such as unloaded*3 or 5"),
         ({"sla.nobody": 3}, "unknown task 'nobody'"),
         ({"profile": "papr"}, "there is no profile 'papr'"),
         ({"trace": "nowhere.csv"}, "trace = 'nowhere.csv': there is no file"),

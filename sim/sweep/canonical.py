@@ -57,6 +57,8 @@ def canonical(written: Setting) -> Setting:
         setting |= _limits(setting.pop("goodput_ms"))
     for name in setting:
         if name == "sla" or name.startswith("sla."):
+            if not setting[name]:
+                raise OptionError(f"{name} = {setting[name]!r}: expected such as unloaded*3 or 5")
             setting[name] = "".join(setting[name].split())
     for name, least in (("n", 1), ("replicas", 1), ("seed", 0)):
         if name in setting and setting[name] < least:
