@@ -236,10 +236,14 @@ class _Watched(Server):
 
     def advance(self, until_ps: int) -> None:
         """Let everything happen that happens before `until_ps`."""
-        while self.due_ps < until_ps:
-            due_ps = self.due_ps
-            self._note(due_ps)
-            super().advance(due_ps + 1)
+        samples = self._samples
+        while samples.due_ps < until_ps:
+            super().advance(samples.due_ps + 1)
+            next_ps = self.due_ps
+            if next_ps >= until_ps:
+                return
+            self._note(next_ps)
+        super().advance(until_ps)
 
     def withdraw(self, request: int, now_ps: int) -> int:
         """Take out a request that is here and whose client has gone."""
@@ -259,7 +263,8 @@ class _Watched(Server):
 
     def _look(self, now_ps: int) -> None:
         self.advance(now_ps)
-        self._note(now_ps)
+        if self._samples.due_ps < now_ps:
+            self._note(now_ps)
 
     def _note(self, before_ps: int) -> None:
         """Note the state at what is due before an instant; nothing happens until then."""
