@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from report_cases import frame, run_with, simulated, timeline
 
@@ -51,6 +52,17 @@ def test_a_warm_up_is_left_out_of_counts_but_not_of_the_load():
     assert found["cells"]["requests"] == found["cells"]["promised"] == [1]
     assert sum(dense(found["load"]["offered"], len(shared.edges_s) - 1)) == 2
     assert sum(dense(found["missed"], len(REASONS))) == 1
+
+
+def test_instants_are_told_apart_where_a_trace_begins_late():
+    arrival = 8e6 + np.arange(40) * 0.05
+    run = run_with(frame(arrival_s=arrival, met=[False] * 40))
+    found = data_of([run], shared_by([run]))
+    unit_s = {"s": 1, "min": 60, "h": 3600}[found["unit"]]
+    assert np.diff(found["edges"]) * unit_s == pytest.approx(found["binS"], rel=1e-3)
+    assert sorted(miss["arrival"] for miss in found["runs"][0]["worst"]) == pytest.approx(
+        arrival, abs=1e-6
+    )
 
 
 def test_states_are_of_all_replicas_and_of_each(loaded):

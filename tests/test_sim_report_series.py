@@ -124,6 +124,14 @@ def test_the_last_stretch_may_be_shorter():
     assert gauges(TWO, [0], most=1).queue.mean.tolist() == [7 / 4]
 
 
+def test_what_was_sampled_before_the_first_bin_takes_no_points():
+    assert gauges(TWO, [0], from_s=2.5).at_s.tolist() == [2, 3]
+    late = gauges(TWO, [0], from_s=2.0, most=2)
+    assert late.at_s.tolist() == [2, 3]
+    assert late.queue.mean.tolist() == [3, 0]
+    assert late.kv_pct.mean.tolist() == [30, 0]
+
+
 def test_replicas_are_up_within_their_periods():
     assert up(TWO).tolist() == [[True] * 4, [False, True, True, False]]
 

@@ -32,6 +32,13 @@ def test_one_token_has_no_tpot_and_no_sla_no_ratio():
     assert np.isnan(found["ratio"]).tolist() == [False, True]
 
 
+def test_equal_times_are_one_value_whenever_they_were_taken():
+    arrival = np.arange(60) * 0.1
+    run = run_with(frame(arrival_s=arrival, first_token_s=arrival + 0.0282))
+    assert len(set(run.requests["first_token_s"] - run.requests["arrival_s"])) > 1
+    assert shared_by([run]).distributions["ttft"].tolist() == [0.0282]
+
+
 def test_the_medians_are_those_of_the_summary():
     run = simulated(n=80)
     found = observed(run)

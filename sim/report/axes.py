@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -15,13 +16,13 @@ Side: TypeAlias = Literal["horizontal", "left", "right"]
 
 HEIGHT = 250
 FONT = "system-ui, sans-serif"
-PLAIN = "0,0.[000]"
-"""Numbers of axes and tooltips: thousands apart, decimals where there are any."""
+PLAIN = "0,0.[000000000]"
+"""Numbers of axes: thousands apart, and the decimals that their ticks have."""
 
 
 def blank(name: str, x_label: str, y_label: str, **options: Any) -> figure:
     """Return an empty figure; what has a colour is coloured in the page."""
-    from bokeh.models import ContinuousAxis, NumeralTickFormatter
+    from bokeh.models import ContinuousAxis, NoOverlap, NumeralTickFormatter
     from bokeh.plotting import figure
 
     options.setdefault("height", HEIGHT)
@@ -37,6 +38,7 @@ def blank(name: str, x_label: str, y_label: str, **options: Any) -> figure:
         axis.major_tick_line_color = axis.minor_tick_line_color = None
         if isinstance(axis, ContinuousAxis):
             axis.formatter = NumeralTickFormatter(format=PLAIN)
+            axis.major_label_policy = NoOverlap()
     plot.yaxis.axis_line_color = None
     plot.xgrid.grid_line_color = None
     return plot
@@ -69,11 +71,27 @@ def tell(plot: figure, lines: list[Any], rows: Rows) -> None:
     """Show rows of values of what is under the pointer."""
     from bokeh.models import HoverTool
 
-    plot.add_tools(HoverTool(renderers=lines, tooltips=rows))
+    plot.add_tools(HoverTool(renderers=lines, tooltips=tip(rows)))
 
 
 def tell_at(plot: figure, line: Any, rows: Rows, side: Side) -> None:
     """Show rows of values of a line where the pointer is above or below it."""
     from bokeh.models import HoverTool
 
-    plot.add_tools(HoverTool(renderers=[line], tooltips=rows, attachment=side, mode="vline"))
+    plot.add_tools(HoverTool(renderers=[line], tooltips=tip(rows), attachment=side, mode="vline"))
+
+
+def tip(rows: Rows) -> str:
+    """Return a name and a value in each row, in the colours that the page has at the moment."""
+    cells = (
+        f'<div style="display: table-row"><span style="display: table-cell; padding-right: 8px; '
+        f'color: var(--muted)">{name}</span><span style="display: table-cell">{value}</span></div>'
+        for name, value in rows
+    )
+    return f'<div style="font: 12px {FONT}">{"".join(cells)}</div>'
+
+
+def telling(apart: float) -> str:
+    """Return the format of numbers with the decimals that tell them apart by so much."""
+    decimals = max(0, -math.floor(math.log10(apart)))
+    return f"0,0.[{'0' * decimals}]" if decimals else "0,0"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sim.report.axes import PLAIN, Side, blank, distribution, over_time, tell, tell_at
+from sim.report.axes import Rows, Side, blank, distribution, over_time, tell, tell_at, telling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +29,20 @@ STATE = ("x", "queue", "queue_low", "queue_high", "held", "running", "running_lo
 CURVES = ("xs", "ys", "name", "color", "dash", "width")
 BARS = ("row", "left", "right", "color", "phase", "seconds")
 MARKS = ("row", "x", "what")
+
+GOODPUT = ("goodput", "@goodput{0.[0]} %")
+MET, OFFERED = ("met", "@met{0,0.[000]} /s"), ("offered", "@offered{0,0.[000]} /s")
+TOKENS = ("output", "@tokens{0,0.[0]} tokens/s")
+QUEUED = (("queued", "@queue{0,0.[0]} requests"), ("held by the policy", "@held{0,0.[0]}"))
+GAUGES = {
+    "queue": QUEUED,
+    "running": (("running", "@running{0,0.[0]} requests"),),
+    "kv": (("KV blocks in use", "@kv{0.[0]} %"),),
+}
+UP = ("up", "@up replicas")
+"""What the values under the pointer are called."""
+PRECISION = {"s": 1e-4, "ms": 1e-2, "ratio": 1e-3}
+"""To what those of a distribution are told, by unit."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +86,14 @@ def charts(panels: Panels) -> Document:
     drawing = _Drawing(
         panels.several,
         panels.time_unit,
+        telling((panels.end - panels.start) / 1000),
         Range1d(start=panels.start, end=panels.end, bounds=span, name="time"),
         {},
     )
     figures = [
-        drawing.steps("goodput", "goodput [%]", "load", LOAD, "goodput", top=102),
+        drawing.steps("goodput", "goodput [%]", "load", LOAD, GOODPUT, top=102),
         drawing.rates(),
-        drawing.steps("tokens", "output [tokens/s]", "load", LOAD, "tokens"),
+        drawing.steps("tokens", "output [tokens/s]", "load", LOAD, TOKENS),
         *(
             drawing.curves(metric, label, ticks)
             for metric, (label, ticks) in panels.distributions.items()
@@ -91,7 +106,7 @@ def charts(panels: Panels) -> Document:
             drawing.band("kv", "KV blocks in use [%]"),
         ]
     if panels.replicas_up:
-        figures.append(drawing.steps("up", "replicas up", "up", ("x", "up"), "up"))
+        figures.append(drawing.steps("up", "replicas up", "up", ("x", "up"), UP))
     if panels.misses:
         figures.append(drawing.phases())
     document = Document()
@@ -106,6 +121,7 @@ class _Drawing:
 
     several: bool
     time_unit: str
+    instant: str
     time: Range1d
     sources: dict[str, ColumnDataSource]
 
@@ -120,10 +136,10 @@ class _Drawing:
     def over_time(self, name: str, y_label: str, top: float | None = None) -> figure:
         return over_time(name, y_label, self.time, self.time_unit, top)
 
-    def told(self, plot: figure, line: Any, run: str, *columns: str) -> None:
-        rows = [("run", run.upper())] if self.several else []
-        rows.append(("time", f"@x{{{PLAIN}}} {self.time_unit}"))
-        rows += [(each, f"@{each}{{{PLAIN}}}") for each in columns]
+    def told(self, plot: figure, line: Any, run: str, *values: tuple[str, str]) -> None:
+        rows: Rows = [("run", run.upper())] if self.several else []
+        rows.append(("time", f"@x{{{self.instant}}} {self.time_unit}"))
+        rows += values
         tell_at(plot, line, rows, SIDES[run] if self.several else "horizontal")
 
     def steps(
@@ -132,7 +148,7 @@ class _Drawing:
         y_label: str,
         source: str,
         columns: tuple[str, ...],
-        column: str,
+        value: tuple[str, str],
         top: float | None = None,
     ) -> figure:
         """Return one number by bin, for each run a line; the script gives it its steps."""
@@ -140,8 +156,8 @@ class _Drawing:
         for run, width in RUNS.items():
             data = self.source(f"{source}-{run}", columns)
             style: dict[str, Any] = {"source": data, "tags": [f"run-{run}"]}
-            line = plot.line("x", column, line_width=width, **style)
-            self.told(plot, line, run, column)
+            line = plot.line("x", name, line_width=width, **style)
+            self.told(plot, line, run, value)
         return plot
 
     def rates(self) -> figure:
@@ -152,7 +168,7 @@ class _Drawing:
             style: dict[str, Any] = {"source": data, "tags": [f"run-{run}"]}
             plot.line("x", "offered", line_width=1.5, line_dash=[4, 3], **style)
             line = plot.line("x", "met", line_width=width, **style)
-            self.told(plot, line, run, "offered", "met")
+            self.told(plot, line, run, OFFERED, MET)
         return plot
 
     def band(self, name: str, y_label: str) -> figure:
@@ -162,11 +178,9 @@ class _Drawing:
             data = self.source(f"state-{run}", STATE)
             style: dict[str, Any] = {"source": data, "tags": [f"run-{run}"]}
             plot.varea("x", f"{name}_low", f"{name}_high", fill_alpha=0.22, **style)
-            columns = [name]
             if name == "queue":
                 plot.line("x", "held", line_width=1.5, line_dash=[4, 3], **style)
-                columns.append("held")
-            self.told(plot, plot.line("x", name, line_width=width, **style), run, *columns)
+            self.told(plot, plot.line("x", name, line_width=width, **style), run, *GAUGES[name])
         return plot
 
     def curves(self, metric: str, x_label: str, ticks: Sequence[float] | None) -> figure:
@@ -176,7 +190,9 @@ class _Drawing:
             "xs", "ys", line_color="color", line_dash="dash", line_width="width",
             source=self.source(f"curves-{metric}", CURVES),
         )  # fmt: skip
-        rows = [("", "@name"), ("at most", f"$x{{{PLAIN}}}"), ("requests", "$y{0.0} %")]
+        unit = x_label.split("[")[1].rstrip("]")
+        within = f"$x{{{telling(PRECISION[unit])}}} {'of the SLA' if unit == 'ratio' else unit}"
+        rows = [("", "@name"), ("within", within), ("share", "$y{0.0} %")]
         tell(plot, [line], rows)
         return plot
 
@@ -204,7 +220,7 @@ class _Drawing:
         tell(
             plot,
             [bars],
-            [request, ("", "@phase"), ("took", f"@seconds{{{PLAIN}}} s")],
+            [request, ("", "@phase"), ("took", "@seconds{0,0.[0000]} s")],
         )
-        tell(plot, [due, ended], [request, ("", "@what"), ("at", f"@x{{{PLAIN}}} s")])
+        tell(plot, [due, ended], [request, ("", "@what"), ("at", "@x{0,0.[0000]} s")])
         return plot

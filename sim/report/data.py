@@ -41,7 +41,7 @@ def data_of(runs: Sequence[Run], shared: Shared) -> dict[str, Any]:
         "replicas": list(shared.replicas.labels),
         "reasons": list(REASONS),
         "unit": unit,
-        "edges": _short(shared.edges_s / unit_s),
+        "edges": _times(shared.edges_s / unit_s),
         "binS": float(shared.edges_s[1] - shared.edges_s[0]),
         "curves": {name: _short(values) for name, values in shared.distributions.items()},
         "units": {name: DISTRIBUTIONS[name][1] for name in shared.distributions},
@@ -161,11 +161,14 @@ def _states(timeline: Timeline, shared: Shared) -> dict[str, Any]:
     members: list[list[int]] = [[value] if 0 <= value < timeline.replicas else [] for value in kept]
     if shared.replicas.others:
         members.append(sorted(set(range(timeline.replicas)) - set(kept)))
-    everyone = series.gauges(timeline, range(timeline.replicas))
+    start_s = float(shared.edges_s[0])
+    everyone = series.gauges(timeline, range(timeline.replicas), start_s)
     return {
-        "x": _short(everyone.at_s / unit_s),
+        "x": _times(everyone.at_s / unit_s),
         "all": _gauges(everyone),
-        "each": [_gauges(series.gauges(timeline, some)) if some else None for some in members],
+        "each": [
+            _gauges(series.gauges(timeline, some, start_s)) if some else None for some in members
+        ],
     }
 
 
@@ -182,7 +185,12 @@ def _up(timeline: Timeline, shared: Shared) -> dict[str, Any]:
     at_s, numbers = series.replicas_up(timeline)
     if len(numbers) > 1 and not numbers[-1]:
         numbers[-1] = numbers[-2]  # they are all there until the run ends
-    return {"x": _short(at_s / shared.time_unit[1]), "up": numbers.tolist()}
+    return {"x": _times(at_s / shared.time_unit[1]), "up": numbers.tolist()}
+
+
+def _times(values: Numbers) -> list[float]:
+    """Return instants: few digits would not tell them apart where a trace begins late."""
+    return [round(value, 9) for value in values.tolist()]
 
 
 def _short(values: Numbers, digits: int = 6) -> list[float | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -151,20 +151,29 @@ class Gauges:
     kv_pct: Gauge
 
 
-def gauges(timeline: Timeline, replicas: Sequence[int], most: int = 320) -> Gauges:
-    """Return the summed gauges of replicas in at most `most` points."""
+def gauges(
+    timeline: Timeline, replicas: Sequence[int], from_s: float = 0.0, most: int = 320
+) -> Gauges:
+    """Return the summed gauges of replicas in at most `most` points, the first at `from_s` [s].
+
+    A trace may begin late on its clock; what was sampled before would use up the points.
+    """
     chosen = list(replicas)
-    held, waiting = timeline.held[chosen].sum(axis=0), timeline.waiting[chosen].sum(axis=0)
-    blocks = timeline.kv_blocks[chosen].sum(axis=0)
-    capacity = (up(timeline)[chosen] * np.array(timeline.kv_capacity_blocks)[chosen, None]).sum(0)
+    first = max(int(np.searchsorted(timeline.at_s, from_s, side="right")) - 1, 0)
+
+    def total(values: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+        return np.asarray(values[chosen, first:].sum(axis=0))
+
+    held, waiting, blocks = map(total, (timeline.held, timeline.waiting, timeline.kv_blocks))
+    capacity = total(up(timeline) * np.array(timeline.kv_capacity_blocks)[:, None])
     kv_pct = np.full(blocks.shape, np.nan)
     np.divide(100.0 * blocks, capacity, out=kv_pct, where=capacity > 0)
     starts = np.arange(0, len(blocks), max(1, -(-len(blocks) // most)))
     return Gauges(
-        timeline.at_s[starts],
+        timeline.at_s[first:][starts],
         *(
             _thinned(values.astype(np.float64), starts)
-            for values in (held + waiting, held, timeline.running[chosen].sum(axis=0), kv_pct)
+            for values in (held + waiting, held, total(timeline.running), kv_pct)
         ),
     )
 

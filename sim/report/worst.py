@@ -41,7 +41,7 @@ def rows_of(shown: pd.DataFrame, cells: Cells, run: Run) -> list[dict[str, Any]]
                 "reason": REASONS.index(miss["reason"]),
                 "told": told(miss, run.reasons),
                 "status": str(miss["status"]).replace("_", " "),
-                "arrival": _s(miss["arrival_s"]),
+                "arrival": round(float(miss["arrival_s"]), 6),
                 "prompt": int(miss["prompt_tokens"]),
                 "output": int(miss["output_tokens"]),
                 "sla": _s(miss["sla_s"]),

@@ -73,7 +73,7 @@ function drawLoad() {
     );
     words.tokens.told.push(`${about(key)}at most ${most(columns.tokens)} output tokens/s.`);
     const rows = (...parts) =>
-      [...Array(bins).keys()].map((bin) => [short(data.edges[bin]), ...parts.map((part) => short(columns[part][bin]))]);
+      [...Array(bins).keys()].map((bin) => [instant(data.edges[bin]), ...parts.map((part) => short(columns[part][bin]))]);
     const from = `from [${data.unit}]`;
     words.goodput.tables.push([runName(key, run), [from, "goodput [%]"], rows("goodput")]);
     words.rates.tables.push([runName(key, run), [from, "offered [1/s]", "met [1/s]"], rows("offered", "met")]);
@@ -165,7 +165,7 @@ function drawStates() {
         runName(key, run),
         [`from [${data.unit}]`, ...parts.map((part) => `${part}, mean`), "least", "most"],
         [...states.x.keys()].filter((k) => k % every === 0).map((k) => [
-          short(states.x[k]),
+          instant(states.x[k]),
           ...parts.map((part) => short(found[part][k])),
           short(found[`${name}_low`][k]), short(found[`${name}_high`][k]),
         ]),
@@ -180,7 +180,7 @@ function drawStates() {
     if (!up) { empty(`up-${key}`); continue; }
     fill(`up-${key}`, { x: twice(up.x).slice(1), up: twice(up.up).slice(0, -1) });
     words.up.told.push(`${about(key)}between ${Math.min(...up.up)} and ${Math.max(...up.up)} replicas up.`);
-    words.up.tables.push([runName(key, run), [`from [${data.unit}]`, "replicas up"], up.x.map((x, k) => [short(x), short(up.up[k])])]);
+    words.up.tables.push([runName(key, run), [`from [${data.unit}]`, "replicas up"], up.x.map((x, k) => [instant(x), short(up.up[k])])]);
   }
 }
 

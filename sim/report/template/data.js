@@ -53,6 +53,10 @@ const quantile = (curve, share) => curve.xs[curve.ys.findIndex((y) => y >= share
 
 const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 
+/** An instant of the time axes, with the decimals that a hundredth of a bin has. */
+const instant = (time, apart = data.edges[1] - data.edges[0]) =>
+  time.toLocaleString("en", { maximumFractionDigits: Math.min(Math.max(0, 2 - Math.floor(Math.log10(apart))), 9) });
+
 /** Three significant digits, never an exponent. */
 function short(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";

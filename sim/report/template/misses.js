@@ -52,7 +52,7 @@ function drawMisses() {
   byId("misses").tBodies[0].replaceChildren(...shown.map((miss) => element("tr", {},
     element("th", { scope: "row" }, `#${miss.id}`),
     ...[[data.reasons[miss.reason], "word"], [miss.told, "word"], [data.tasks[miss.task], "word"],
-      [data.replicas[miss.replica].replace("replica ", ""), ""], [seconds(miss.arrival), ""],
+      [data.replicas[miss.replica].replace("replica ", ""), ""], [instant(miss.arrival, data.binS), ""],
       [miss.prompt.toLocaleString("en"), ""], [miss.output.toLocaleString("en"), ""],
       [miss.late === null ? "–" : `${seconds(miss.late)} (${miss.limit})`, ""],
       ...PHASES.map(([phase]) => [seconds(miss[phase]), ""]), [String(miss.preemptions), ""]]

@@ -110,7 +110,7 @@ function bindTime() {
   const time = model("time");
   const [from, to] = [byId("from"), byId("to")];
   const whole = [data.edges[0], data.edges[data.edges.length - 1]];
-  const say = () => { from.value = Number(time.start.toPrecision(6)); to.value = Number(time.end.toPrecision(6)); };
+  const say = () => { from.value = Number(time.start.toPrecision(12)); to.value = Number(time.end.toPrecision(12)); };
   const choose = () => {
     const [start, end] = [Math.max(Number(from.value), whole[0]), Math.min(Number(to.value), whole[1])];
     if (end > start) time.setv({ start, end });
