@@ -134,8 +134,8 @@ def check(
       saber check suite.toml --junit check.xml --markdown comment.md
       saber check suite.toml --against git:main --max-seeds 200
 
-    Exit codes: 0 no regression, 1 a regression, 2 bad input or a changed suite, 3 inconclusive, or
-    every scenario was skipped.
+    Exit codes: 0 no regression, 1 a regression, 2 bad input, a changed suite, or every scenario
+    skipped, 3 inconclusive.
     """
     if example:
         from importlib.resources import files

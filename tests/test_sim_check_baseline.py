@@ -57,6 +57,7 @@ def test_the_file_is_sorted_and_has_a_line_for_each_metric():
         ("{", "this is no baseline"),
         ("[]", "this is no baseline"),
         ("{}", "this is no baseline ('format')"),
+        ("[" * 100_000, "this is no baseline"),
         ('{"format": 2}', "a baseline in format 2, expected 1"),
         ('{"format": 1, "scenarios": []}', "this is no baseline"),
         ('{"format": 1, "scenarios": {"a": {}}}', "this is no baseline ('values')"),

@@ -150,6 +150,7 @@ def test_the_direction_that_is_good_is_known(tmp_path, metric, better):
         ("first_seed = -1" + SUITE, "first_seed = -1: expected a whole number from 0"),
         ("confidence = 95" + SUITE, "confidence = 95: expected a number between 0.5 and 1"),
         ("[[scenario", "not a TOML file"),
+        ("x = " + "[" * 100_000, "not a TOML file"),
         ('[[scenario]]\nname = "s"\npolicies = ["saber"]', "no guard: expected at least one"),
     ],
 )  # fmt: skip

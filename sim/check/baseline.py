@@ -139,7 +139,7 @@ def read_baseline(path: Path) -> Baseline:
         return {name: _recorded(about) for name, about in data["scenarios"].items()}
     except OptionError:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         why = " ".join(str(error).split())
         raise OptionError(f"{path}: this is no baseline ({why}): {remedy}") from None
 

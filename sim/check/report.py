@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 State = Literal["pass", "fail", "inconclusive", "skipped", "incomplete"]
 
-PASSED, REGRESSION, INCONCLUSIVE, INTERRUPTED = 0, 1, 3, 130
+PASSED, REGRESSION, BAD_INPUT, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,8 @@ class Report:
         """The exit code of the command."""
         if self.interrupted:
             return INTERRUPTED
-        if self.outcome == "fail":
-            return REGRESSION
-        return PASSED if self.outcome == "pass" else INCONCLUSIVE
+        codes = {"pass": PASSED, "fail": REGRESSION, "skipped": BAD_INPUT}
+        return codes.get(self.outcome, INCONCLUSIVE)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document."""

@@ -134,7 +134,7 @@ def read_suite(path: Path) -> Suite:
     """
     try:
         data = tomllib.loads(path.read_text("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OptionError(f"{path}: not a TOML file: {error}") from None
     try:
         return _suite(path, data)
