@@ -115,6 +115,24 @@ def test_a_policy_of_ones_own_counts_by_its_code(key, tmp_path, monkeypatch):
     sys.modules.pop("own_policy_of_the_test")
 
 
+def test_a_policy_of_ones_own_is_run_whatever_its_label_says(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "labelled_of_the_test.py").write_text(
+        "from policies.saber import Saber\n"
+        "class Mine(Saber):\n"
+        "    def start(self, rng, profile):\n"
+        "        return super().start(rng, profile)\n"
+        "class Named(Mine):\n"
+        "    label = 'mine, by and large'\n"
+        "mine, named, plain = Mine(), Named(), Saber()\n"
+    )
+    for own in ("mine", "named"):
+        text = f"labelled_of_the_test:{own}"
+        assert canonical({"policy": f" {text}"})["policy"] == text
+    assert canonical({"policy": "labelled_of_the_test:plain"})["policy"] == "saber"
+    sys.modules.pop("labelled_of_the_test")
+
+
 def test_equal_cells_are_merged_and_counted(tmp_path):
     settings = ({"policy": "saber"}, {"policy": "static(8)"}, {"policy": "static(max_num_seqs=8)"})
     cells, repeated = cells_of(Grid(tmp_path / "g.toml", settings), Inputs(tmp_path))

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from policies.catalog import make_policy
+from policies.protocol import PolicyError
 from policies.routers import make_router
 from policies.scalers import make_scaler
 from sim.cluster.autoscale import Autoscale
@@ -56,6 +57,9 @@ def nested(setting: Mapping[str, Any]) -> dict[str, Any]:
 def canonical_call(name: str, text: str) -> str:
     """Return the one spelling of a policy, a router or a scaler.
 
+    That is its label where the label means the very same; one of a user's own that does not, as
+    one that a class inherited, would have another run in its place, and the text is kept.
+
     Raises
     ------
     PolicyError
@@ -66,8 +70,13 @@ def canonical_call(name: str, text: str) -> str:
         "router": make_router,
         "autoscale.scaler": make_scaler,
     }
-    label: str = makers[name](text).label
-    return label
+    made = makers[name](text)
+    label: str = made.label
+    try:
+        same = makers[name](label) == made
+    except PolicyError:
+        same = False
+    return label if same else text.strip()
 
 
 CALLS = ("policy", "router", "autoscale.scaler")
