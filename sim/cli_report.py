@@ -42,12 +42,14 @@ def report(
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise OptionError(f"--out {out}: expected a name that ends in .html")
-    console.writable(out)
     from sim.report.page import report_page
     from sim.runfile import read_run
 
     with console.progress("drawing"):
         found = [read_run(path) for path in runs]
+        if any(out.exists() and out.samefile(path) for path in runs):
+            raise OptionError(f"--out {out}: this is one of the runs; expected another name")
+        console.writable(out)
         page = report_page(found, title)
         out.write_text(page, encoding="utf-8")
     if json:

@@ -50,7 +50,11 @@ RGB = """name => {
 }"""
 
 
-DATA = "() => JSON.parse(document.getElementById('data').textContent)"
+DATA = """async () => {
+  const letters = atob(document.getElementById("data").textContent);
+  const deflated = new Blob([Uint8Array.from(letters, (one) => one.charCodeAt(0))]);
+  return new Response(deflated.stream().pipeThrough(new DecompressionStream("deflate"))).json();
+}"""
 """What the page was given."""
 
 

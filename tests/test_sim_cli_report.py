@@ -53,6 +53,23 @@ def test_pages_of_the_same_files_are_the_same(folder):
     assert pages[0] == pages[1]
 
 
+def test_a_run_is_never_overwritten(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (folder / "run.html").write_bytes((folder / "a.parquet").read_bytes())
+    (folder / "link.html").symlink_to(folder / "a.parquet")
+    for words in (["run.html", "--out", "run.html"], ["a.parquet", "--out", "link.html"]):
+        assert main(["report", *words]) == 2
+        assert "is one of the runs" in capsys.readouterr().err
+    assert (folder / "run.html").read_bytes() == (folder / "a.parquet").read_bytes()
+
+
+def test_a_mistake_leaves_no_folder(folder):
+    assert (
+        main(["report", str(folder / "none.parquet"), "--out", str(folder / "new" / "x.html")]) == 2
+    )
+    assert not (folder / "new").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

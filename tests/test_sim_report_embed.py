@@ -1,18 +1,28 @@
 """Charts as text: the same every time, and a library that stays inside its script element."""
 
+import base64
 import json
 import re
+import zlib
 
 import pytest
 
 from sim.report.charts import Panels, charts
-from sim.report.embed import embedded, library
+from sim.report.embed import embedded, library, packed
 
 PANELS = Panels("s", 0.0, 10.0, {"ttft": ("TTFT [s]", [0.1, 1.0])}, True, True, True)
 
 
 def test_the_same_charts_have_the_same_text():
     assert json.dumps(embedded(charts(PANELS))) == json.dumps(embedded(charts(PANELS)))
+
+
+def test_data_comes_back_from_letters_that_are_safe_in_a_page():
+    data = {"tasks": ["</script>", "\u65e5\u672c"], "counts": [0, 1.5, None] * 500}
+    text = packed(data)
+    assert re.fullmatch(r"[A-Za-z0-9+/=]+", text)
+    assert json.loads(zlib.decompress(base64.b64decode(text))) == data
+    assert len(text) < len(json.dumps(data)) / 10
 
 
 def test_every_figure_has_an_element_and_a_root():

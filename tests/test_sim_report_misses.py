@@ -1,5 +1,7 @@
 """Every miss has one reason: by requests made by hand, and by runs made to miss that way."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from report_cases import PROFILE, frame, run_with, simulated
@@ -170,13 +172,31 @@ def test_what_is_told_names_the_numbers():
         "too long for the cache"
     )
     assert "no reason" in told(one(status="refused", finished_s=NAN), {})
-    assert "2.00 s held by the policy" in told(late(held_s=2.0), {})
+    assert "2.00 s held by the policy, 0.5" in told(late(held_s=2.0, wait_s=0.5), {})
+    assert "held" not in told(late(wait_s=2.0), {})
+    assert "2.00 s until its attempt no. 3 was admitted" in told(late(held_s=2.0, attempts=3), {})
     assert "preempted 3 times" in told(late(decode_s=2.0, preemptions=3), {})
     assert "alone on an idle replica" in told(late(wait_s=5.0, sla_s=1e-3), {})
     never = {"status": "timed_out", "finished_s": NAN}
     assert "never admitted" in told(one(**never, admitted_s=NAN, first_token_s=NAN), {})
     assert "no token yet" in told(one(**never, first_token_s=NAN), {})
     assert "had its first token and not its last" in told(one(**never), {})
+
+
+def test_what_broke_off_says_when_and_how_far_it_had_come():
+    requests = frame(
+        arrival_s=[1.0, 2.0],
+        met=[False, False],
+        status=["timed_out", "unfinished"],
+        finished_s=[NAN, NAN],
+        first_token_s=[NAN, NAN],
+        attempts=[2, 1],
+    )
+    found = misses(replace(run_with(requests), gone_s={0: 4.5}))
+    assert found["gone_s"].tolist() == pytest.approx([3.5, NAN], nan_ok=True)
+    first, second = (told(miss, {}) for _, miss in found.iterrows())
+    assert first == "over 3.50 s after its arrival: attempt no. 2 was admitted and had no token yet"
+    assert second == "still there when the run ended: it was admitted and had no token yet"
 
 
 def reasons_of(trace, policy="static(256)", **options):

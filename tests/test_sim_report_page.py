@@ -1,8 +1,10 @@
 """The page as text: complete, the same every time, harmless, and in need of nothing else."""
 
+import base64
 import html
 import json
 import re
+import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -113,7 +115,7 @@ def test_names_do_no_harm():
     reader = read(page)
     assert reader.elements.count("script") == 4
     data = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1]
-    assert json.loads(data)["tasks"] == [evil, "b"]
+    assert json.loads(zlib.decompress(base64.b64decode(data)))["tasks"] == [evil, "b"]
 
 
 def test_only_the_pages_own_scripts_may_run(pages):
@@ -152,6 +154,23 @@ def test_spreads_are_those_of_the_summary():
     name, unit, values = spreads(run.summary)[1]
     assert (name, unit, len(values)) == ("TPOT", "ms", 5)
     assert float(values[0]) == pytest.approx(1e3 * run.summary["tpot_s"]["mean"], rel=0.01)
+
+
+def test_a_run_without_objectives_says_so():
+    run = run_with(frame(met=[None], sla_s=[float("nan")]))
+    page = report_page([replace(run, summary={**run.summary, "goodput_pct": None})])
+    assert "No request has an SLA, so goodput is not defined." in page
+    assert "No request has an objective, so none missed it." in page
+
+
+def test_a_run_of_which_nothing_finished_says_so():
+    nothing = frame(met=[False], status=["refused"], finished_s=[float("nan")])
+    assert "No request finished, so none has a latency." in report_page([run_with(nothing)])
+
+
+def test_bins_are_told_in_the_unit_of_the_axis():
+    days = frame(arrival_s=[3600.0 * hour for hour in range(72)])
+    assert re.search(r"in bins of \d+ h\.", report_page([run_with(days)]))
 
 
 def test_a_run_that_met_everything_says_so():

@@ -58,6 +58,18 @@ def test_other_requests_are_not_paired(other):
     assert paired(run_with(frame(arrival_s=[0.0, 1.0])), run_with(frame(**other))) is None
 
 
+def test_other_promises_are_noticed():
+    first = run_with(frame(arrival_s=[0.0, 1.0]))
+    laxer = run_with(frame(arrival_s=[0.0, 1.0], sla_s=[2.0, 3.0]))
+    limits = run_with(frame(arrival_s=[0.0, 1.0]), goodput_ms={"ttft": 200.0})
+    stricter = run_with(frame(arrival_s=[0.0, 1.0]), goodput_ms={"ttft": 100.0})
+    without = run_with(frame(arrival_s=[0.0, 1.0], sla_s=[NAN, NAN]))
+    for run in (first, limits, without):
+        assert paired(run, run).same_objectives
+    for a, b in ((first, laxer), (first, limits), (limits, stricter), (first, without)):
+        assert not paired(a, b).same_objectives
+
+
 def test_policies_on_one_seed_replay_the_same_requests():
     first, second = simulated("static(4)"), simulated("static(64)")
     found = paired(first, second)

@@ -77,7 +77,9 @@ def test_an_axis_is_logarithmic_where_values_spread_far():
     far = frame(first_token_s=np.geomspace(0.01, 10, 50), finished_s=np.full(50, 20.0))
     assert shared_by([run_with(near)]).ticks["ttft"] is None
     ticks = shared_by([run_with(far)]).ticks["ttft"]
-    assert {0.01, 0.02, 0.05, 0.1, 1.0, 10.0} <= set(ticks)
+    assert ticks == [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
+    some = far.assign(first_token_s=np.geomspace(0.1, 9, 50))
+    assert {0.1, 0.2, 0.5, 1.0} < set(shared_by([run_with(some)]).ticks["ttft"])
     zero = far.assign(first_token_s=np.r_[0.0, far["first_token_s"][1:]])
     assert shared_by([run_with(zero)]).ticks["ttft"] is None
 

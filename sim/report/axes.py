@@ -56,7 +56,7 @@ def over_time(name: str, y_label: str, time: Range1d, unit: str, top: float | No
 
 def distribution(name: str, x_label: str, ticks: Sequence[float] | None) -> figure:
     """Return a figure for cumulative distributions; with ticks its axis is logarithmic."""
-    from bokeh.models import FixedTicker, Range1d
+    from bokeh.models import AllLabels, FixedTicker, Range1d
 
     kind = "linear" if ticks is None else "log"
     plot = blank(
@@ -64,6 +64,8 @@ def distribution(name: str, x_label: str, ticks: Sequence[float] | None) -> figu
     )
     if ticks is not None:
         plot.xaxis.ticker = FixedTicker(ticks=list(ticks))
+        # Of ticks beyond the range, NoOverlap would drop labels within it.
+        plot.xaxis.major_label_policy = AllLabels()
     return plot
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +17,12 @@ def library() -> str:
 
     script = "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
     return script.replace("</script", "<\\/script")
+
+
+def packed(data: Any) -> str:
+    """Return JSON's text of data, deflated, as letters: a third of its size, and safe in a page."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode("ascii")
 
 
 def embedded(document: Document) -> dict[str, Any]:

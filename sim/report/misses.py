@@ -60,7 +60,8 @@ def misses(run: Run) -> pd.DataFrame:
     -------
     DataFrame
         The columns of `Run.requests` and: `held_s` (arrival to the last admission; earlier
-        attempts count), `wait_s` (admission to first token), `decode_s`, `e2e_s`; `late_s`, by how
+        attempts count), `wait_s` (admission to first token), `decode_s`, `e2e_s`; `gone_s`, from
+        arrival to when it was over if it did not finish; `late_s`, by how
         much it exceeds what it was promised; `limit`, what that was ("SLA", "TTFT", "TPOT",
         "E2E"); `reason`; `ttft_alone_s` and `decode_alone_s`.  What did not come is NaN.  Those
         that never finished are first, by arrival, those that were refused after the others; then
@@ -80,6 +81,8 @@ def misses(run: Run) -> pd.DataFrame:
     found["held_s"] = found["admitted_s"] - found["arrival_s"]
     found["wait_s"] = found["first_token_s"] - found["admitted_s"]
     found["decode_s"] = found["finished_s"] - found["first_token_s"]
+    over_s = found["id"].map(run.gone_s).astype(np.float64)
+    found["gone_s"] = over_s - found["arrival_s"]
     found["e2e_s"] = found["finished_s"] - found["arrival_s"]
     found["ttft_alone_s"] = first_alone_s[rows]
     found["decode_alone_s"] = (alone_s - first_alone_s)[rows]
@@ -148,18 +151,43 @@ def told(miss: pd.Series, refusals: Mapping[int, str]) -> str:
         return f"would take {_s(alone_s)} alone on an idle replica"
     if reason == "waited":
         return (
-            f"{_s(miss['held_s'])} held by the policy, {_s(miss['wait_s'])} until its first token; "
-            f"alone {_s(miss['ttft_alone_s'])}"
+            f"{_before(miss)}{_s(miss['wait_s'])} from its admission to its first token "
+            f"(alone on an idle replica: {_s(miss['ttft_alone_s'])})"
         )
     if reason in ("preempted", "slow decode"):
         times = int(miss["preemptions"])
         often = f"preempted {times:,} time{'s' * (times > 1)}; " if times else ""
-        return f"{often}decode took {_s(miss['decode_s'])}; alone {_s(miss['decode_alone_s'])}"
+        return (
+            f"{often}decode took {_s(miss['decode_s'])} "
+            f"(alone on an idle replica: {_s(miss['decode_alone_s'])})"
+        )
+    return _broken_off(miss)
+
+
+def _attempts(miss: pd.Series) -> int:
+    return int(miss.get("attempts", 1))
+
+
+def _before(miss: pd.Series) -> str:
+    """Return where the time before its last admission went."""
+    if not miss["held_s"]:
+        return ""
+    if _attempts(miss) > 1:
+        return f"{_s(miss['held_s'])} until its attempt no. {_attempts(miss):,} was admitted, "
+    return f"{_s(miss['held_s'])} held by the policy, "
+
+
+def _broken_off(miss: pd.Series) -> str:
+    """Return when a request was over that did not finish, and how far it had come."""
+    over = "still there when the run ended"
+    if miss["gone_s"] == miss["gone_s"]:
+        over = f"over {_s(miss['gone_s'])} after its arrival"
+    attempt = f"attempt no. {_attempts(miss):,}" if _attempts(miss) > 1 else "it"
     if miss["first_token_s"] == miss["first_token_s"]:
-        return "it had its first token and not its last"
+        return f"{over}: {attempt} had its first token and not its last"
     if miss["admitted_s"] == miss["admitted_s"]:
-        return "it was admitted and had no token yet"
-    return "it was never admitted"
+        return f"{over}: {attempt} was admitted and had no token yet"
+    return f"{over}: {attempt} was never admitted"
 
 
 def _s(seconds: float) -> str:

@@ -13,7 +13,7 @@ from sim.console import number, plain
 from sim.options import OptionError
 from sim.report.charts import Panels, charts
 from sim.report.data import data_of
-from sim.report.embed import embedded, library
+from sim.report.embed import embedded, library, packed
 from sim.report.metrics import LATENCIES, LATENCY_SECTION, SPREAD
 from sim.report.misses import LIMITS
 from sim.report.shared import DISTRIBUTIONS, Shared, shared_by
@@ -70,6 +70,7 @@ def report_page(runs: Sequence[Run], title: str = "Simulation report") -> str:
         shared=shared,
         panels=panels,
         data=data,
+        packed=packed(data),
         figures=embedded(charts(panels)),
         configuration=settings([run.configuration for run in runs]),
         spreads=[] if len(runs) > 1 else spreads(runs[0].summary),
@@ -82,6 +83,7 @@ def report_page(runs: Sequence[Run], title: str = "Simulation report") -> str:
         objectives=objectives_of(runs, data["labels"]),
         spread=SPREAD,
         most_groups=MOST_GROUPS,
+        retried=any(run.summary["attempts"] != run.summary["requests"] for run in runs),
         number=number,
         json_text=lambda value: json.dumps(plain(value), indent=2, ensure_ascii=False),
     )
@@ -131,6 +133,8 @@ def objectives_of(runs: Sequence[Run], names: Sequence[str]) -> list[tuple[str, 
 def _objective(run: Run) -> str:
     limits = run.configuration["options"]["goodput_ms"]
     told = "Objective: E2E within the request's SLA."
+    if run.requests["sla_s"].isna().all():
+        told = "No request has an SLA, so goodput is not defined."
     if limits:
         parts = [f"{LIMITS[key]} at most {limit:g} ms" for key, limit in limits.items()]
         told = f"Objective: {', '.join(parts)}."
@@ -178,7 +182,7 @@ def _template(name: str) -> str:
 
 def _script() -> str:
     """Return the page's own script, in a scope of its own."""
-    return '"use strict";\n(() => {\n' + "\n".join(map(_template, SCRIPTS)) + "})();\n"
+    return '"use strict";\n(async () => {\n' + "\n".join(map(_template, SCRIPTS)) + "})();\n"
 
 
 def _hash(script: str) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from sim.runfile import Run
 
 SAME = ("id", "arrival_s", "prompt_tokens", "output_tokens")
@@ -19,6 +21,8 @@ class Pairs:
 
     Attributes
     ----------
+    same_objectives : bool
+        Whether both runs promise them the same.
     requests : int
         How many are compared: those that count for goodput in both runs.
     became_met, became_missed, both_met, both_missed : int
@@ -31,6 +35,7 @@ class Pairs:
         Of E2E in the second less in the first [s].
     """
 
+    same_objectives: bool
     requests: int
     became_met: int
     became_missed: int
@@ -58,6 +63,7 @@ def paired(first: Run, second: Run) -> Pairs | None:
     change_s = (b["finished_s"] - a["finished_s"]).to_numpy()[counted]
     change_s = change_s[~np.isnan(change_s)]
     return Pairs(
+        same_objectives=_promises(first).equals(_promises(second)),
         requests=len(met_a),
         became_met=int((~met_a & met_b).sum()),
         became_missed=int((met_a & ~met_b).sum()),
@@ -69,3 +75,9 @@ def paired(first: Run, second: Run) -> Pairs | None:
         e2e_median_s=float(np.median(change_s)) if len(change_s) else None,
         e2e_mean_s=float(change_s.mean()) if len(change_s) else None,
     )
+
+
+def _promises(run: Run) -> pd.DataFrame:
+    """Return a column for each limit on the requests of a run."""
+    limits = run.configuration["options"]["goodput_ms"]
+    return run.requests[["sla_s"]] if limits is None else run.requests[[]].assign(**limits)

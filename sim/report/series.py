@@ -25,7 +25,8 @@ REQUESTS_A_BIN = 8
 """With fewer, the goodput of a bin is mostly noise."""
 
 ROUND_WIDTHS = (1, 2, 3, 5, 6, 10, 15, 20, 30, 60)
-"""Widths of bins that are easy to read, of a second and of a minute; decades go beyond."""
+"""Widths of bins that are easy to read, in seconds and in minutes."""
+ROUND_HOURS = (2, 3, 6, 12, 24, 48, 120, 240, 480, 1200)
 
 
 def bin_edges(start_s: float, end_s: float, requests: int) -> Numbers:
@@ -45,8 +46,10 @@ def _round_up(width_s: float) -> float:
     """Return the least round width that is at least as wide."""
     decade = 10.0 ** math.floor(math.log10(width_s))
     within = [decade * step for step in (1, 2, 5, 10)]
-    widths = within if width_s > ROUND_WIDTHS[-1] * 60 or width_s < 1 else []
-    widths += [float(each) for each in ROUND_WIDTHS] + [60.0 * each for each in ROUND_WIDTHS]
+    units = ((1.0, ROUND_WIDTHS), (60.0, ROUND_WIDTHS), (3600.0, ROUND_HOURS))
+    widths = [unit * each for unit, round_widths in units for each in round_widths]
+    if width_s < 1 or width_s > widths[-1]:
+        widths += within
     return min(each for each in widths if each >= width_s * (1 - 1e-9))
 
 

@@ -33,8 +33,8 @@ EDGES_OF_ALL = 1280
 WIDE = 20.0
 """An axis whose 99th percentile is this many times its first is logarithmic."""
 
-MOST_DECADES = 4
-"""A logarithmic axis over more has a tick a decade only."""
+STEPS = ((2, (1, 2, 5)), (4, (1, 3)))
+"""Ticks of each decade on logarithmic axes of up to so many; beyond, one: on a phone they fit."""
 
 TIME_UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0))
 LONGEST_AXIS = 600
@@ -138,5 +138,6 @@ def _ticks(values: Numbers) -> list[float] | None:
     if least <= 0 or high <= WIDE * low:
         return None
     decades = range(int(np.floor(np.log10(least))), int(np.ceil(np.log10(most))) + 1)
-    steps = (1, 2, 5) if len(decades) <= MOST_DECADES else (1,)
+    spread = np.log10(most / least)
+    steps = next((steps for up_to, steps in STEPS if spread <= up_to), (1,))
     return [float(f"{step}e{decade}") for decade in decades for step in steps]

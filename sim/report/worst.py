@@ -50,6 +50,8 @@ def rows_of(shown: pd.DataFrame, cells: Cells, run: Run) -> list[dict[str, Any]]
                 "held": _s(miss["held_s"]),
                 "wait": _s(miss["wait_s"]),
                 "decode": _s(miss["decode_s"]),
+                "gone": _s(miss["gone_s"]),
+                "attempts": int(miss.get("attempts", 1)),
                 "preemptions": int(miss["preemptions"]),
             }
         )

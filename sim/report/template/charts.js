@@ -54,7 +54,8 @@ function drawLoad() {
     );
     const goodput = met.map((count, bin) => (promised[bin] ? (100 * count) / promised[bin] : NaN));
     const rate = (column) => column.map((count) => count / data.binS);
-    const columns = { goodput, offered: rate(offered), met: rate(met), tokens: rate(tokens) };
+    const judged = promised.some(Boolean);
+    const columns = { goodput, offered: rate(offered), met: rate(judged ? met : met.map(() => NaN)), tokens: rate(tokens) };
     fill(`load-${key}`, {
       x: twice(data.edges).slice(1, -1),
       ...Object.fromEntries(Object.entries(columns).map(([part, column]) => [part, twice(column)])),
@@ -69,7 +70,7 @@ function drawLoad() {
     );
     const most = (column) => short(Math.max(...column));
     words.rates.told.push(
-      `${about(key)}at most ${most(columns.offered)} requests/s offered and ${most(columns.met)} met.`,
+      `${about(key)}at most ${most(columns.offered)} requests/s offered${judged ? ` and ${most(columns.met)} met` : ""}.`,
     );
     words.tokens.told.push(`${about(key)}at most ${most(columns.tokens)} output tokens/s.`);
     const rows = (...parts) =>
@@ -116,18 +117,22 @@ function drawCurves() {
       columns.color.push(ink(colour)); columns.dash.push(dash); columns.width.push(width);
     };
     const told = [], rows = [], promises = new Set();
+    const dues = lines.map((line) =>
+      line.task === null && state.b === null && lines.length > 1 ? null : promise(line, metric));
+    const one = new Set(dues.filter(Boolean).map(({ xs, ys }) => JSON.stringify([xs, ys]))).size === 1;
     const unit = metric === "ratio" ? "of the SLA" : data.units[metric];
-    for (const line of lines) {
+    for (const [place, line] of lines.entries()) {
       const curve = distribution(data.runs[line.run].curves[metric], edges, cellsOf(line.run, line.task));
-      const shares = [50, 90, 95, 99, 100].map((share) => (curve.all ? short(quantile(curve, share)) : "–"));
+      const shares = [50, 90, 95, 99, 100].map((share) => (curve.all ? measured(quantile(curve, share)) : "–"));
       rows.push([line.name, curve.all.toLocaleString("en"), ...shares]);
       if (!curve.all) { told.push(`${line.name}: nothing finished.`); continue; }
       add(curve, line.name, line.colour, line.dash, line.width);
       if (lines.length < 3 || line.all) told.push(`${line.key}half of ${plural(curve.all, "request")} within ${shares[0]} ${unit}, 99 % within ${shares[3]} ${unit}.`);
-      const due = line.task === null && state.b === null && lines.length > 1 ? null : promise(line, metric);
+      const due = dues[place];
       if (!due || promises.has(JSON.stringify(due.xs))) continue;
       promises.add(JSON.stringify(due.xs));
-      add(due, due.name, due.colour || line.colour, [3, 3], 1.5);
+      const everyones = one && !due.colour;
+      add(due, everyones ? "the SLA" : due.name, due.colour || (everyones ? "ink" : line.colour), [3, 3], 1.5);
     }
     fill(`curves-${metric}`, columns);
     words[metric] = {
@@ -137,6 +142,7 @@ function drawCurves() {
   }
   const swatches = lines.map(({ name, colour, dash }) => [name, colour, dash.length > 0]);
   const promised = Object.keys(data.curves).some((metric) => lines.some((line) => promise(line, metric)));
+  if (!Object.keys(data.curves).length) return;
   legend("legend-latency", promised ? [...swatches, ["SLA or limit", "muted", true]] : swatches);
 }
 

@@ -2,7 +2,13 @@
 
 const byId = (id) => document.getElementById(id);
 const read = (id) => JSON.parse(byId(id).textContent);
-const data = read("data");
+
+/** The counts are many: they come deflated. */
+function inflated(id) {
+  const bytes = Uint8Array.from(atob(byId(id).textContent), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
+}
+const data = await inflated("data");
 const several = data.runs.length > 1;
 
 const state = { a: 0, b: several ? 1 : null, task: null, replica: null, reason: null, misses: "a", rows: 12 };
@@ -63,6 +69,13 @@ function short(value) {
   if (value === 0) return "0";
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
   return value.toLocaleString("en", { minimumFractionDigits: 0, maximumFractionDigits: Math.min(digits, 9) });
+}
+
+/** Three significant digits, trailing zeros and all, for columns of a table. */
+function measured(value) {
+  if (value === null || !value) return value === 0 ? "0" : "–";
+  const digits = Math.min(Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value)))), 9);
+  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 const where = () =>

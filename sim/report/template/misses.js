@@ -47,19 +47,18 @@ function drawMisses() {
       `${found.length < all ? `; the page holds ${found.length} of them` : ""}.`
     : `No miss of ${runName(key, run)} fits what is chosen.`;
   byId("more").hidden = found.length <= shown.length;
-  drawPhases(found.filter((miss) => miss.held !== null || miss.wait !== null).slice(0, state.rows));
-  const seconds = (value) => (value === null ? "–" : short(value));
+  drawPhases(shown.filter((miss) => miss.status !== "refused" && (miss.held !== null || miss.gone !== null)));
   byId("misses").tBodies[0].replaceChildren(...shown.map((miss) => element("tr", {},
     element("th", { scope: "row" }, `#${miss.id}`),
     ...[[data.reasons[miss.reason], "word"], [miss.told, "word"], [data.tasks[miss.task], "word"],
       [data.replicas[miss.replica].replace("replica ", ""), ""], [instant(miss.arrival, data.binS), ""],
       [miss.prompt.toLocaleString("en"), ""], [miss.output.toLocaleString("en"), ""],
-      [miss.late === null ? "–" : `${seconds(miss.late)} (${miss.limit})`, ""],
-      ...PHASES.map(([phase]) => [seconds(miss[phase]), ""]), [String(miss.preemptions), ""]]
+      [miss.late === null ? "–" : `${measured(miss.late)} (${miss.limit})`, ""],
+      ...PHASES.map(([phase]) => [measured(miss[phase]), ""]), [String(miss.preemptions), ""]]
       .map(([text, className]) => element("td", { className }, text)))));
 }
 
-/** A row for each miss that was admitted: its phases from its arrival on, when it was due, where it broke off. */
+/** A row for each miss that was not refused: its phases from its arrival on, when it was due, where it broke off. */
 function drawPhases(shown) {
   byId("phases").hidden = !shown.length;
   byId("no-phases").hidden = shown.length > 0;
@@ -69,16 +68,20 @@ function drawPhases(shown) {
     const row = `#${miss.id}`;
     let at = 0;
     for (const [phase, name, colour] of PHASES) {
-      if (miss[phase] === null) continue;
-      bars.row.push(row); bars.left.push(at); bars.right.push(at + miss[phase]);
-      bars.color.push(ink(colour)); bars.phase.push(name); bars.seconds.push(miss[phase]);
-      at += miss[phase];
+      const whole = miss[phase] !== null;
+      if (!whole && miss.gone === null) break;
+      const until = whole ? at + miss[phase] : Math.max(miss.gone, at); // the phase it was in when it was over
+      bars.row.push(row); bars.left.push(at); bars.right.push(until);
+      bars.color.push(ink(colour)); bars.seconds.push(until - at);
+      bars.phase.push(phase === "held" && miss.attempts > 1 ? "until its last attempt was admitted" : name);
+      at = until;
+      if (!whole) break;
     }
-    const finished = miss.late !== null;
+    const finished = miss.status === "finished";
     const spent = miss.limit === "TTFT" ? miss.held + miss.wait : at;
     const deadline = finished ? spent - miss.late : miss.sla;
     if (deadline !== null) { due.row.push(row); due.x.push(deadline); due.what.push(`${miss.limit} was due`); }
-    if (!finished) { ended.row.push(row); ended.x.push(at); ended.what.push(miss.status); }
+    if (!finished) { ended.row.push(row); ended.x.push(at); ended.what.push(miss.gone === null ? "not finished; last seen" : miss.status); }
   }
   model("rows").factors = shown.map((miss) => `#${miss.id}`).reverse();
   model("phases").height = 72 + 22 * Math.max(shown.length, 3);

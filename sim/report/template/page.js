@@ -6,7 +6,7 @@ const dark = window.matchMedia("(prefers-color-scheme: dark)");
 /** Cards and differences of the runs that are compared. */
 function drawSummary() {
   const pair = state.b === null ? null : `${state.a}-${state.b}`;
-  const marks = { better: "▲ better", worse: "▼ worse", same: "= same", other: "≠ other", "": "" };
+  const marks = { better: "▲ better", worse: "▼ worse", same: "= same", other: "≠ differs", "": "" };
   document.querySelectorAll("#summary tbody tr[data-row]").forEach((row) => {
     const { changes } = data.summary[Number(row.dataset.row)];
     const change = pair && changes[pair];
@@ -26,7 +26,7 @@ function drawSummary() {
       ...shownRuns().map(([key, run]) => element("dd", {},
         ...(pair ? [element("span", { className: "swatch", style: `--swatch: var(--run-${key})` }), element("span", { className: "key" }, key.toUpperCase())] : []),
         element("strong", {}, row.values[run]), ` ${row.values[run] === "-" ? "" : row.unit}`)),
-      ...(change && change.verdict ? [element("dd", { className: `chip ${change.verdict}` }, [marks[change.verdict], change.relative].filter(Boolean).join(" "))] : []));
+      ...(change && change.verdict ? [element("dd", { className: `chip ${change.verdict}` }, [marks[change.verdict], row.unit.startsWith("%") ? change.absolute : change.relative].filter(Boolean).join(" "))] : []));
   }));
   document.querySelectorAll("[data-run]").forEach((cell) => {
     const run = Number(cell.dataset.run);
@@ -41,23 +41,25 @@ function drawPairs(pair) {
   if (!place) return;
   const found = pair && data.pairs[pair];
   if (!found) {
-    place.replaceChildren(element("p", {}, pair
-      ? "A and B replayed different requests, so they cannot be compared request by request."
+    place.replaceChildren(element("p", { className: pair ? "hint" : "" }, pair
+      ? "A and B replayed different requests. Their numbers differ for that reason too, so better and worse say " +
+        "little of what ran them, and they cannot be compared request by request."
       : "Choose a run B to compare request by request."));
     return;
   }
-  const change = (seconds) =>
-    seconds ? `${short(Math.abs(seconds))} s ${seconds > 0 ? "longer" : "shorter"}` : "the same";
+  const change = (seconds) => `${seconds > 0 ? "+" : seconds < 0 ? "−" : "±"}${short(Math.abs(seconds))} s`;
   place.replaceChildren(
     element("p", {}, `A and B replayed the same requests. Of ${plural(found.requests, "request")} with an objective in both:`),
+    ...(found.same_objectives ? [] : [element("p", { className: "hint" },
+      "Their objectives differ (SLAs or goodput limits), so what is met differs for that reason too.")]),
     element("ul", { className: "tally" },
       ...[["became_met", "▲ became met", "better"], ["became_missed", "▼ became missed", "worse"],
         ["both_met", "met in both", ""], ["both_missed", "missed in both", ""]].map(([name, text, verdict]) =>
         element("li", { className: verdict }, element("strong", {}, found[name].toLocaleString("en")), ` ${text}`))),
     element("p", {}, found.finished
       ? `Of ${plural(found.finished, "request")} that finished in both, ${found.faster.toLocaleString("en")} were faster in B and ` +
-        `${found.slower.toLocaleString("en")} slower; E2E in B is ${change(found.e2e_median_s)} in the median, ` +
-        `${change(found.e2e_mean_s)} on average.`
+        `${found.slower.toLocaleString("en")} slower: E2E of a request changed by ${change(found.e2e_median_s)} in the median ` +
+        `and by ${change(found.e2e_mean_s)} on average (B − A).`
       : "No request finished in both."));
 }
 
@@ -71,6 +73,7 @@ function draw() {
   const runs = shownRuns().map(([key, run]) => [runName(key, run), `run-${key}`, false]);
   document.querySelectorAll(".legend-runs").forEach(({ id }) => legend(id, runs.length > 1 ? runs : []));
   document.querySelectorAll(".task-note").forEach((note) => { note.hidden = state.task === null; });
+  byId("whole-note").hidden = !where();
   tell();
   const chosen = where();
   byId("status").textContent = `Showing ${shownRuns().map(([key, run]) => runName(key, run)).join(" against ")}${chosen ? `, ${chosen}` : ""}.`;
