@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from report_cases import frame, run_with, simulated
+from report_cases import frame, run_with, simulated, timeline
 
 from sim.report.page import report_page
 
@@ -21,7 +21,7 @@ FLAGS = (
 )  # fmt: skip
 BIG = 100_000
 PAGE_BYTES = 5_000_000
-OPENS_MS = 2000
+OPENS_S = 2.0
 
 INKED = """name => {
   const inked = new Set();
@@ -145,6 +145,7 @@ def test_filters_change_curves_captions_and_misses(opened, written):
     assert "of 120 requests" in whole
     page.select_option("#task", label="code_qna")
     assert "of 30 requests" in told(page, "ttft")
+    assert page.is_visible("#whole-note")
     assert all("code_qna" in row for row in rows(page))
     settled(page)
     inked = page.evaluate(INKED, "ttft")
@@ -161,6 +162,7 @@ def test_filters_change_curves_captions_and_misses(opened, written):
     page.select_option("#task", "")
     page.select_option("#replica", "")
     assert told(page, "ttft") == whole
+    assert page.is_hidden("#whole-note")
     assert rows(page) == before
 
 
@@ -186,6 +188,7 @@ def test_more_misses_are_shown_and_reasons_choose_them(opened, written):
 def test_runs_are_compared_swapped_and_looked_at_alone(opened, written):
     page = opened(written / "2.html")
     change = page.inner_text("#summary tr[data-row='0'] td.change >> nth=0")
+    assert page.inner_text("#cards .chip >> nth=0").endswith(change)
     assert re.fullmatch(r"[+\N{MINUS SIGN}].* points", change)
     assert page.inner_text("#summary tr[data-row='0'] td.change >> nth=2") in (
         "▲ better",
@@ -318,6 +321,33 @@ def test_the_keyboard_operates_the_controls(opened, written):
     assert page.evaluate("Bokeh.documents[0].get_model_by_name('time').start") == 1
 
 
+def test_values_under_the_pointer_have_the_pages_colours_and_units(opened, written):
+    page = opened(written / "2.html")
+    page.click("#theme")
+    chart = page.locator("#chart-goodput")
+    chart.scroll_into_view_if_needed()
+    settled(page)
+    box = chart.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] / 2)
+    tip = page.locator(".bk-Tooltip").first
+    tip.wait_for()
+    shown = page.evaluate("one => getComputedStyle(one).backgroundColor", tip.element_handle())
+    assert re.findall(r"\d+", shown) == page.evaluate(RGB, "panel").split(",")
+    said = page.inner_text(".bk-Tooltip .bk-tooltip-content >> nth=0")
+    assert re.search(r"time\s+[\d.]+ s\s+goodput\s+[\d.]+ %", said)
+
+
+def test_regions_have_names_of_their_own(opened, written):
+    page = opened(written / "2.html")
+    names = page.eval_on_selector_all(
+        "nav, section, [role=region]",
+        "all => all.filter(one => one.checkVisibility()).map(one => one.ariaLabel"
+        " || document.getElementById(one.getAttribute('aria-labelledby')).textContent)",
+    )
+    assert len(names) > 8
+    assert sorted(set(names)) == sorted(names)
+
+
 def test_controls_have_names_and_charts_have_words_at_any_width(opened, written):
     page = opened(written / "2.html")
     unnamed = page.eval_on_selector_all(
@@ -364,22 +394,27 @@ def big_run():
         task=rng.choice([f"task {k}" for k in range(20)], BIG).tolist(),
         replica=rng.integers(0, 24, BIG).astype(np.int16),
     )
-    return run_with(requests)
+    gauges = np.abs(rng.integers(-3, 4, (4, 24, 3600)).cumsum(axis=2)).tolist()
+    recorded = timeline(*gauges, up_s=[[(0.0, 3600.0)]] * 24)
+    return replace(run_with(requests), timeline=recorded)
 
 
-def test_a_hundred_thousand_requests_open_at_once(browser, tmp_path):
+def test_runs_of_a_hundred_thousand_requests_open_at_once(browser, tmp_path, record_property):
     path = tmp_path / "big.html"
-    path.write_text(report_page([big_run()]), encoding="utf-8")
+    path.write_text(report_page([big_run()] * 4), encoding="utf-8")
     assert path.stat().st_size < PAGE_BYTES
-    opening_ms = []
-    for _ in range(5):  # the first that is not disturbed by what else the machine does
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(path.as_uri())
-        page.wait_for_selector("html[data-ready]", timeout=30_000)
-        opening_ms.append(float(page.get_attribute("html", "data-ready")))
-        drawn = page.evaluate(RGB, "run-a") in page.evaluate(INKED, "goodput")
-        page.close()
-        assert drawn
-        if opening_ms[-1] < OPENS_MS:
-            break
-    assert min(opening_ms) < OPENS_MS
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    measured = page.context.new_cdp_session(page)
+    measured.send("Performance.enable")
+    page.goto(path.as_uri())
+    page.wait_for_selector("html[data-ready]", timeout=30_000)
+    # The processor's time of the thread that does it all: other work of the machine, which the
+    # clock on the wall counts too, is no fault of the page.
+    metrics = measured.send("Performance.getMetrics")["metrics"]
+    busy_s = next(each["value"] for each in metrics if each["name"] == "ThreadTime")
+    record_property("busy_s", busy_s)
+    record_property("opening_ms", page.get_attribute("html", "data-ready"))
+    drawn = page.evaluate(RGB, "run-a") in page.evaluate(INKED, "goodput")
+    page.close()
+    assert drawn
+    assert 0.1 < busy_s < OPENS_S

@@ -118,6 +118,35 @@ def test_names_do_no_harm():
     assert json.loads(zlib.decompress(base64.b64decode(data)))["tasks"] == [evil, "b"]
 
 
+def contrast(one, other):
+    """Return the contrast ratio of two colours, as WCAG 2.2 defines it."""
+
+    def luminance(colour):
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_colours_stand_out_in_light_and_dark(pages):
+    style = re.search(r"<style>(.*?)</style>", pages[0], re.DOTALL)[1]
+    themes = re.findall(r":root[^{]*\{([^}]*)\}", style)
+    assert len(themes) == 2
+    for theme in themes:
+        colour = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", theme))
+        text = {"ink", "muted", "accent", "better", "worse", "run-a", "run-b"}
+        for name in text:
+            assert contrast(colour[name], colour["panel"]) >= 4.5, name
+        for name in ("ink", "muted", "accent"):
+            assert contrast(colour[name], colour["page"]) >= 4.5, name
+        assert contrast(colour["ink"], colour["warn"]) >= 4.5
+        lines = {name for name in colour if name.startswith(("task-", "phase-"))}
+        for name in lines | {"edge", "focus"}:
+            assert contrast(colour[name], colour["panel"]) >= 3, name
+
+
 def test_only_the_pages_own_scripts_may_run(pages):
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', pages[0])[1]
     scripts = policy.split("script-src")[1].replace("&#39;", "'").split()
