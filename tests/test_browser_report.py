@@ -366,6 +366,18 @@ def test_controls_have_names_and_charts_have_words_at_any_width(opened, written)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_on_paper_nothing_is_cut_off_and_charts_do_not_overlap(opened, written):
+    page = opened(written / "2.html")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 700, "height": 1000})
+    settled(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+    lefts = page.eval_on_selector_all(".chart", "all => all.map(one => one.offsetLeft)")
+    assert len(set(lefts)) == 1
+    assert page.eval_on_selector("#misses", "one => one.getBoundingClientRect().right") <= 700
+    assert page.is_hidden(".controls")
+
+
 def test_names_do_no_harm_in_a_browser(opened, tmp_path):
     evil = "</script><img src=x onerror='window.harmed = 1'><script>window.harmed = 1</script>"
     requests = frame(task=[evil, "b"], met=[False, False], status=["refused", "finished"])
