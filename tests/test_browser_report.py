@@ -378,6 +378,16 @@ def test_on_paper_nothing_is_cut_off_and_charts_do_not_overlap(opened, written):
     assert page.is_hidden(".controls")
 
 
+def test_the_settings_of_one_run_fit_a_phone(opened, written):
+    page = opened(written / "1.html")
+    page.set_viewport_size({"width": 320, "height": 800})
+    rights = page.eval_on_selector_all(
+        ".settings", "all => all.map(one => one.getBoundingClientRect().right)"
+    )
+    assert len(rights) == 2
+    assert max(rights) <= 320
+
+
 def test_names_do_no_harm_in_a_browser(opened, tmp_path):
     evil = "</script><img src=x onerror='window.harmed = 1'><script>window.harmed = 1</script>"
     requests = frame(task=[evil, "b"], met=[False, False], status=["refused", "finished"])
