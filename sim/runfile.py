@@ -138,7 +138,9 @@ def run_of(
         *(max(account.busy_ps, default=0) for account in accounts),
         0,
     )
-    interval_ps = None if timeline is None else to_ps(timeline.interval_s)
+    start_ps, interval_ps = 0, None
+    if timeline is not None:
+        start_ps, interval_ps = to_ps(timeline.start_s), to_ps(timeline.interval_s)
     return Run(
         name=name,
         requests=result.requests,
@@ -152,7 +154,7 @@ def run_of(
         reasons=dict(result.ledger.reason),
         gone_s={request: ps / PS_PER_S for request, ps in result.ledger.gone_ps.items()},
         timeline=timeline,
-        tokens=token_counts(accounts, scrapes_ps(end_ps, interval_ps, len(accounts))),
+        tokens=token_counts(accounts, scrapes_ps(end_ps, interval_ps, len(accounts), start_ps)),
         prefix_tokens=tuple(
             (account.prefix_query_tokens, account.prefix_hit_tokens) for account in accounts
         ),

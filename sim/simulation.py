@@ -32,7 +32,7 @@ from sim.setup import (
     told,
 )
 from sim.stepwise import run_stepwise
-from sim.timeline import Samples, interval_ps, timeline_of
+from sim.timeline import SHORTEST_PS, Samples, interval_ps, timeline_of
 from sim.warn import tally_of, warnings_of
 from traces.request import Trace
 
@@ -111,8 +111,9 @@ def simulate(
     ledger = Ledger(len(trace))
     samples = None
     if options.timeline:
-        interval = interval_ps(int(arrival_ps[-1]))
-        samples = [Samples(interval) for kind in kinds for _ in range(kind.count)]
+        first_ps = int(arrival_ps[0]) // SHORTEST_PS * SHORTEST_PS
+        interval = interval_ps(int(arrival_ps[-1]) - first_ps)
+        samples = [Samples(interval, first_ps) for kind in kinds for _ in range(kind.count)]
     specs = specs_of(
         kinds,
         chosen,

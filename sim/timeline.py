@@ -40,7 +40,8 @@ def interval_ps(span_ps: int) -> int:
 class Samples:
     """What is noted of one replica while it runs.
 
-    Sample k shows the state once everything has happened that happens by k intervals.
+    Sample k shows the state once everything has happened that happens by k intervals from the
+    start.
 
     Attributes
     ----------
@@ -48,14 +49,16 @@ class Samples:
         The instant [ps] of the next sample.
     interval_ps : int
         Between two of those kept [ps].
+    start_ps : int
+        The instant [ps] of the first.
     rows : list of tuple of int
         `GAUGES` of each sample kept.
     """
 
-    __slots__ = ("due_ps", "interval_ps", "rows")
+    __slots__ = ("due_ps", "interval_ps", "rows", "start_ps")
 
-    def __init__(self, interval_ps: int) -> None:
-        self.due_ps = 0
+    def __init__(self, interval_ps: int, start_ps: int = 0) -> None:
+        self.due_ps = self.start_ps = start_ps
         self.interval_ps = interval_ps
         self.rows: list[tuple[int, int, int, int]] = []
 
@@ -65,15 +68,17 @@ class Samples:
         if len(self.rows) == MOST_SAMPLES:
             del self.rows[1::2]
             self.interval_ps *= 2
-        self.due_ps = len(self.rows) * self.interval_ps
+        self.due_ps = self.start_ps + len(self.rows) * self.interval_ps
 
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """Every replica at regular instants; sample k is at k intervals, on the trace's clock.
+    """Every replica at regular instants, on the trace's clock.
 
     Attributes
     ----------
+    start_s : float
+        Of the first sample [s]: the first arrival, to the millisecond before it.
     interval_s : float
         Between two samples [s].
     held : ndarray of int, shape (replicas, samples)
@@ -90,6 +95,7 @@ class Timeline:
         For each replica the periods [s] in which it took or finished requests.
     """
 
+    start_s: float
     interval_s: float
     held: NDArray[np.int32]
     waiting: NDArray[np.int32]
@@ -106,7 +112,7 @@ class Timeline:
     @property
     def at_s(self) -> NDArray[np.float64]:
         """Instants of the samples [s]."""
-        return np.asarray(np.arange(self.held.shape[1]) * self.interval_s)
+        return np.asarray(self.start_s + np.arange(self.held.shape[1]) * self.interval_s)
 
     @property
     def kv_usage(self) -> NDArray[np.float64]:
@@ -117,6 +123,7 @@ class Timeline:
     def to_lists(self) -> dict[str, Any]:
         """Return it in JSON's types, the samples as numbers to read."""
         return {
+            "start_s": self.start_s,
             "interval_s": self.interval_s,
             **{name: getattr(self, name).tolist() for name in GAUGES},
             "kv_capacity_blocks": list(self.kv_capacity_blocks),
@@ -132,6 +139,7 @@ class Timeline:
     def from_dict(cls, data: Mapping[str, Any]) -> Timeline:
         """Return what `to_dict` wrote."""
         return cls(
+            start_s=data["start_s"],
             interval_s=data["interval_s"],
             **{name: _unpacked(data[name], data["shape"]) for name in GAUGES},
             kv_capacity_blocks=tuple(data["kv_capacity_blocks"]),
@@ -146,7 +154,7 @@ def timeline_of(
     last_arrival_ps: int,
     until_ps: int | None = None,
 ) -> Timeline:
-    """Return the samples of all replicas at one interval, from 0 to the end of the run.
+    """Return the samples of all replicas at one interval, from their start to the end of the run.
 
     It ends with the last arrival or step, or where the clock stops.  A replica that nothing
     happened to any more stays as it was seen last.
@@ -154,9 +162,11 @@ def timeline_of(
     end_ps = max(last_arrival_ps, *(max(account.busy_ps, default=0) for account in accounts))
     end_ps = end_ps if until_ps is None else min(end_ps, until_ps)
     interval = max(each.interval_ps for each in samples)
-    while end_ps // interval >= MOST_SAMPLES:
+    start_ps = samples[0].start_ps
+    span_ps = max(end_ps - start_ps, 0)
+    while span_ps // interval >= MOST_SAMPLES:
         interval *= 2
-    count = end_ps // interval + 1
+    count = span_ps // interval + 1
     rows = np.zeros((len(samples), count, len(GAUGES)), dtype=np.int32)
     for replica, each in enumerate(samples):
         kept = each.rows[:: interval // each.interval_ps][:count]
@@ -164,6 +174,7 @@ def timeline_of(
             rows[replica, : len(kept)] = kept
             rows[replica, len(kept) :] = each.rows[-1] if len(kept) < count else kept[-1]
     return Timeline(
+        start_s=start_ps / PS_PER_S,
         interval_s=interval / PS_PER_S,
         **{name: np.ascontiguousarray(rows[:, :, k]) for k, name in enumerate(GAUGES)},
         kv_capacity_blocks=tuple(kv_capacity_blocks),

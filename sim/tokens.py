@@ -72,16 +72,18 @@ class TokenCounts:
         )
 
 
-def scrapes_ps(end_ps: int, interval_ps: int | None, replicas: int = 1) -> range:
+def scrapes_ps(end_ps: int, interval_ps: int | None, replicas: int = 1, start_ps: int = 0) -> range:
     """Return the instants [ps] at which tokens are counted, the last one at or after the end.
 
-    They are a whole number of intervals apart, the same all along; the end alone without any.
+    They are a whole number of intervals apart, the same all along, from the start on; the end
+    alone without any.
     """
     if interval_ps is None:
         return range(end_ps, end_ps + 1)
     most = max(1, min(MOST_SCRAPES, MOST_COUNTS // replicas))
-    step = interval_ps * max(1, -(-end_ps // (interval_ps * most)))
-    return range(0, -(-end_ps // step) * step + 1, step)
+    span_ps = max(end_ps - start_ps, 0)
+    step = interval_ps * max(1, -(-span_ps // (interval_ps * most)))
+    return range(start_ps, start_ps - (-span_ps // step) * step + 1, step)
 
 
 def token_counts(accounts: Sequence[ReplicaLedger], at_ps: Sequence[int]) -> TokenCounts:

@@ -86,6 +86,7 @@ def timeline(
 ) -> Timeline:
     """Return a timeline of these samples."""
     return Timeline(
+        0.0,
         interval_s,
         *(np.array(each, dtype=np.int32) for each in (held, waiting, running, kv_blocks)),
         (capacity,) * len(held),

@@ -333,8 +333,9 @@ def test_values_under_the_pointer_have_the_pages_colours_and_units(opened, writt
     tip.wait_for()
     shown = page.evaluate("one => getComputedStyle(one).backgroundColor", tip.element_handle())
     assert re.findall(r"\d+", shown) == page.evaluate(RGB, "panel").split(",")
-    said = page.inner_text(".bk-Tooltip .bk-tooltip-content >> nth=0")
-    assert re.search(r"time\s+[\d.]+ s\s+goodput\s+[\d.]+ %", said)
+    # What it says comes a moment after it is there.
+    said = page.locator(".bk-Tooltip .bk-tooltip-content").first
+    playwright.expect(said).to_contain_text(re.compile(r"time\s*[\d.]+ s\s*goodput\s*[\d.]+ %"))
 
 
 def test_regions_have_names_of_their_own(opened, written):

@@ -161,7 +161,7 @@ def test_counters_are_the_timelines_and_go_forward(events):
             samples = [each for each in mine if each["name"] == name]
             at_us = [each["ts"] for each in samples]
             assert all(a < b for a, b in pairwise(at_us))
-            assert at_us[0] == 0
+            assert at_us[0] == pytest.approx(timeline.start_s * 1e6)
             assert at_us[-1] == pytest.approx(timeline.at_s[-1] * 1e6)
             # A counter keeps its value: every sample of the timeline, kept or not.
             place = np.searchsorted(at_us, timeline.at_s * 1e6 + 0.5) - 1

@@ -56,7 +56,8 @@ def _gauges(run: Run) -> Iterator[Metric]:
     last = timeline.held.shape[1] - 1
     shown = np.arange(last + 1)
     if run.tokens is not None:
-        scraped = np.rint(run.tokens.at_s / timeline.interval_s).astype(np.int64)
+        since_s = run.tokens.at_s - timeline.start_s
+        scraped = np.rint(since_s / timeline.interval_s).astype(np.int64)
         shown = np.union1d(scraped[scraped <= last], [last])
     at_s = timeline.at_s[shown]
     up = np.zeros((timeline.replicas, len(shown)), dtype=np.int64)
