@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from sim.check.asked import Asked
 
 COMPARING = "What is compared"
-RUNNING = "Running"
 
 
 def check(
@@ -62,7 +61,7 @@ def check(
             help="Seeds of the first look; with --update-baseline, all seeds.",
             show_default="the suite's",
             parser=given.whole(1),
-            rich_help_panel=RUNNING,
+            rich_help_panel=given.RUNNING,
         ),
     ] = None,
     max_seeds: Annotated[
@@ -72,32 +71,12 @@ def check(
             help="Add seeds up to so many while a guard is undecided.",
             show_default="the suite's",
             parser=given.whole(1),
-            rich_help_panel=RUNNING,
+            rich_help_panel=given.RUNNING,
         ),
     ] = None,
-    jobs: Annotated[
-        int,
-        typer.Option(
-            help="Worker processes, -1 for one a core; results do not depend on it.",
-            rich_help_panel=RUNNING,
-        ),
-    ] = -1,
-    backend: Annotated[
-        str,
-        typer.Option(
-            help="loky (processes of this machine), dask or ray; results do not depend on it.",
-            rich_help_panel=RUNNING,
-        ),
-    ] = "loky",
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Of a Dask or Ray cluster that is there already.",
-            show_default="a cluster of --jobs processes on this machine",
-            rich_help_panel=RUNNING,
-        ),
-    ] = None,
+    jobs: given.Jobs = -1,
+    backend: given.Backend = "loky",
+    address: given.Address = None,
     junit: Annotated[
         Path | None,
         typer.Option(

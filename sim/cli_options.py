@@ -45,6 +45,7 @@ ARRIVALS_HELP = (
 REQUESTS = "Requests: a trace file, or a workload"
 SERVING = "Engines and policies"
 MEASURING = "Measuring"
+RUNNING = "Running"
 OUTPUT = "Output"
 
 TraceFile = Annotated[
@@ -256,6 +257,29 @@ JitterCv = Annotated[
         metavar="X",
         help="Coefficient of variation of random step times; 0 is none.",
         rich_help_panel=MEASURING,
+    ),
+]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        help="Worker processes, -1 for one a core; results do not depend on it.",
+        rich_help_panel=RUNNING,
+    ),
+]
+Backend = Annotated[
+    str,
+    typer.Option(
+        help="loky (processes of this machine), dask or ray; results do not depend on it.",
+        rich_help_panel=RUNNING,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Of a Dask or Ray cluster that is there already, such as tcp://host:8786.",
+        show_default="a cluster of --jobs processes on this machine",
+        rich_help_panel=RUNNING,
     ),
 ]
 Json = Annotated[

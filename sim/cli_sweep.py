@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from sim.sweep.inputs import Inputs
     from sim.sweep.store import Store
 
-RUNNING = "Running"
-
 
 def sweep(
     grid: Annotated[
@@ -36,7 +34,7 @@ def sweep(
         typer.Option(
             "--resume",
             help="Go on with what the folder holds: run what is missing, and what failed again.",
-            rich_help_panel=RUNNING,
+            rich_help_panel=given.RUNNING,
         ),
     ] = False,
     overwrite: Annotated[
@@ -44,38 +42,18 @@ def sweep(
         typer.Option(
             "--overwrite",
             help="Remove the results the folder holds and start over.",
-            rich_help_panel=RUNNING,
+            rich_help_panel=given.RUNNING,
         ),
     ] = False,
-    jobs: Annotated[
-        int,
-        typer.Option(
-            help="Worker processes, -1 for one a core; results do not depend on it.",
-            rich_help_panel=RUNNING,
-        ),
-    ] = -1,
-    backend: Annotated[
-        str,
-        typer.Option(
-            help="loky (processes of this machine), dask or ray; results do not depend on it.",
-            rich_help_panel=RUNNING,
-        ),
-    ] = "loky",
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Of a Dask or Ray cluster that is there already, such as tcp://host:8786.",
-            show_default="a cluster of --jobs processes on this machine",
-            rich_help_panel=RUNNING,
-        ),
-    ] = None,
+    jobs: given.Jobs = -1,
+    backend: given.Backend = "loky",
+    address: given.Address = None,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
             help="Say how many cells there are and about how long they take; keep nothing.",
-            rich_help_panel=RUNNING,
+            rich_help_panel=given.RUNNING,
         ),
     ] = False,
     show: Annotated[
