@@ -1,7 +1,7 @@
 """`saber run`: one trace under one policy."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from sim.described import described
 from sim.options import OptionError, RunOptions
 
 if TYPE_CHECKING:
+    from sim.result import Result
     from sim.streaming.stream import StreamResult
 
 
@@ -118,10 +119,9 @@ def run(
     from sim import cli_inputs, cli_stream
     from sim.breakdown import LABELS, breakdown, jain
     from sim.cli_run_show import show_groups, show_summary
-    from sim.export.perfetto import check_perfetto, write_perfetto
-    from sim.export.prometheus import check_metrics, write_metrics
+    from sim.export.perfetto import check_perfetto
+    from sim.export.prometheus import check_metrics
     from sim.result import Result
-    from sim.runfile import run_of
     from sim.simulation import simulate
     from sim.streaming.stream import simulate_stream
 
@@ -194,13 +194,7 @@ def run(
             "seed": seed or 0,
         }
         if isinstance(result, Result):
-            if out is not None:
-                result.save(out, configuration)
-            kept = run_of(result, configuration) if perfetto or metrics else None
-            if kept is not None and perfetto is not None:
-                write_perfetto(kept, perfetto)
-            if kept is not None and metrics is not None:
-                write_metrics(kept, metrics)
+            _write(result, configuration, out, perfetto, metrics)
     for path in (out, perfetto, metrics):
         if path is not None:
             console.note(f"{result.submitted:,} requests written to {path}")
@@ -239,3 +233,29 @@ def run(
     )
     for label, group in groups.items():
         show_groups(label, group)
+
+
+def _write(
+    result: "Result",
+    configuration: dict[str, Any],
+    out: Path | None,
+    perfetto: Path | None,
+    metrics: Path | None,
+) -> None:
+    """Write what was asked for; what a run holds besides its requests is put together once."""
+    from sim.export.perfetto import write_perfetto
+    from sim.export.prometheus import write_metrics
+    from sim.runfile import run_of, write_run
+
+    if out is not None and out.suffix == ".csv":
+        result.save(out)
+        out = None
+    if out is None and perfetto is None and metrics is None:
+        return
+    run = run_of(result, configuration)
+    if out is not None:
+        write_run(run, out)
+    if perfetto is not None:
+        write_perfetto(run, perfetto)
+    if metrics is not None:
+        write_metrics(run, metrics)

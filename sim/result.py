@@ -171,9 +171,9 @@ class Result:
         """
         path = Path(path)
         if path.suffix == ".parquet":
-            from sim.runfile import write_run
+            from sim.runfile import run_of, write_run
 
-            write_run(self, path, configuration)
+            write_run(run_of(self, configuration), path)
         elif path.suffix == ".csv":
             self.requests.to_csv(path, index=False)
         else:

@@ -161,21 +161,11 @@ def run_of(
     )
 
 
-def write_run(result: Result, path: Path, configuration: Mapping[str, Any] | None = None) -> None:
-    """Write a run; the same run gives the same bytes.
-
-    Parameters
-    ----------
-    result : Result
-    path : Path
-        Ends in ``.parquet``.
-    configuration : mapping, optional
-        What was asked for besides the run's options, in JSON's types.
-    """
+def write_run(run: Run, path: Path) -> None:
+    """Write a run to a ``.parquet`` file; the same run gives the same bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    run = run_of(result, configuration, path.stem)
     about = {
         "format": FORMAT,
         "policy": run.policy,

@@ -471,8 +471,8 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
 def test_help_is_quick_and_imports_nothing_heavy(words):
     heavy = ["numpy", "pandas", "scipy", "matplotlib", "pyarrow", "simpy", "joblib", "bokeh"]
     heavy += ["jinja2", "prometheus_client"]
-    used_s = [1.0]
-    while min(used_s) >= 0.5 and len(used_s) <= 8:
+    used_s = []
+    for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         process = subprocess.run(
             [
@@ -489,7 +489,7 @@ def test_help_is_quick_and_imports_nothing_heavy(words):
         assert process.stderr.strip() == "[]"
         assert "Usage: saber" in process.stdout
         used_s.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    # CPU seconds, the least of a few: neighbours on a shared machine slow even those down.
+    # CPU seconds, the least of three: neighbours on a shared machine slow even those down.
     assert min(used_s) < 0.5
 
 

@@ -17,7 +17,7 @@ from sim.cluster.clients import Clients
 from sim.cluster.failures import parse_failures
 from sim.export.perfetto import write_perfetto
 from sim.options import OptionError
-from sim.runfile import read_run, run_of, write_run
+from sim.runfile import read_run, run_of
 from traces import workload
 
 PAPER = load_profile("paper-qwen2.5-coder-3b")
@@ -191,7 +191,7 @@ def test_processes_and_threads_have_names(events):
 
 def test_a_run_on_disk_gives_the_same_trace_compressed_or_not(tmp_path):
     result = failing()
-    write_run(result, tmp_path / "run.parquet")
+    result.save(tmp_path / "run.parquet")
     write_perfetto(run_of(result), tmp_path / "a.json")
     write_perfetto(read_run(tmp_path / "run.parquet"), tmp_path / "b.json.gz")
     write_perfetto(read_run(tmp_path / "run.parquet"), tmp_path / "c.json.gz")

@@ -21,7 +21,7 @@ from sim.export.buckets import FIRST_TOKEN_S, LATENCY_S, token_edges
 from sim.export.prometheus import write_metrics
 from sim.gaps import gap_rows
 from sim.options import OptionError
-from sim.runfile import read_run, run_of, write_run
+from sim.runfile import read_run, run_of
 from sim.tokens import EDGES_S
 from traces import workload
 
@@ -236,7 +236,7 @@ def test_without_a_timeline_there_are_no_gauges_and_the_rest_is_the_same(tmp_pat
 
 
 def test_a_run_on_disk_says_the_same(tmp_path):
-    write_run(RESULT, tmp_path / "run.parquet")
+    RESULT.save(tmp_path / "run.parquet")
     for name in ("run.prom", "run.om"):
         write_metrics(RUN, tmp_path / f"a-{name}")
         write_metrics(read_run(tmp_path / "run.parquet"), tmp_path / f"b-{name}")
