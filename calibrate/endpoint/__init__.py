@@ -1,0 +1,1 @@
+"""A running OpenAI-compatible server, measured from outside through its streams."""

@@ -1,0 +1,1 @@
+"""Measurements that other tools made of a server: `vllm bench serve`, GuideLLM, inference-perf."""
