@@ -43,7 +43,10 @@ class Endpoint:
     key : str
         Sent as a bearer token; never shown: not in errors, files or the representation.
     extra : mapping
-        Entries of every request's body beside the usual ones, such as ``{"ignore_eos": True}``.
+        Entries of every request's body beside the usual ones, such as ``{"ignore_eos": True}``;
+        None takes a usual one out.
+    min_tokens : bool
+        Whether to ask, with `min_tokens`, for no less than the most tokens of each request.
     connect_s, silence_s, total_s : float
         Longest wait for a connection, for the next byte, and for a whole exchange [s].
 
@@ -58,6 +61,7 @@ class Endpoint:
     api: str = "completions"
     key: str = field(default="", repr=False)
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    min_tokens: bool = False
     connect_s: float = 10.0
     silence_s: float = 60.0
     total_s: float = 600.0
@@ -82,7 +86,12 @@ class Endpoint:
             body["messages"] = [{"role": "user", "content": ask.prompt}]
         else:
             body["prompt"] = ask.prompt
-        return json.dumps(body | dict(self.extra)).encode()
+        if self.min_tokens:
+            body["min_tokens"] = ask.max_tokens
+        body |= self.extra
+        return json.dumps(
+            {name: value for name, value in body.items() if value is not None}
+        ).encode()
 
     def without_key(self, message: str) -> str:
         """Return a message, the key in it made unreadable."""
@@ -126,6 +135,7 @@ class Answer:
 
     http_status: int
     body: bytes
+    retry_after_s: float | None = None
 
     def json(self) -> Any:
         """Return the body's JSON value, or None where it is none."""
@@ -133,6 +143,12 @@ class Answer:
             return json.loads(self.body)
         except ValueError:
             return None
+
+    @property
+    def said(self) -> str:
+        """The status and, in one line, the message of an error."""
+        message = _said(self.body.decode("utf-8", "replace"))
+        return f"HTTP {self.http_status}" + (f": {message}" if message else "")
 
 
 class Client:
@@ -204,7 +220,8 @@ class Client:
                 asyncio.timeout(self.endpoint.silence_s),
                 self._stream(method, url, content) as answer,
             ):
-                return Answer(answer.status, await _body(answer))
+                body = await _body(answer)
+                return Answer(answer.status, body, _retry_after_s(answer))
         except TimeoutError:
             problem = f"no answer in {self.endpoint.silence_s:g} s"
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
@@ -292,16 +309,14 @@ class Client:
         )
 
     async def _turned_away(self, answer: httpcore.Response, sent_s: float) -> Reply:
-        body = (await _body(answer)).decode("utf-8", "replace")
-        said = _said(body)
-        reason = f"HTTP {answer.status}" + (f": {said}" if said else "")
+        reason = Answer(answer.status, await _body(answer)).said
         return Reply(
             "refused" if answer.status in TURNED_AWAY else "failed",
             sent_s,
             time.perf_counter(),
             reason=self.endpoint.without_key(reason)[:200],
             http_status=answer.status,
-            retry_after_s=_retry_after_s(dict(answer.headers).get(b"retry-after", b"")),
+            retry_after_s=_retry_after_s(answer),
         )
 
     def _broken(
@@ -361,7 +376,9 @@ def _problem(error: Exception) -> str:
     return f"{names.get(kind, kind)}{f' ({said})' if said else ''}"
 
 
-def _retry_after_s(value: bytes) -> float | None:
+def _retry_after_s(answer: httpcore.Response) -> float | None:
+    headers = {name.lower(): value for name, value in answer.headers}
+    value = headers.get(b"retry-after", b"")
     try:
         seconds = float(value.decode("ascii", "replace"))
     except ValueError:  # a date, or nothing
