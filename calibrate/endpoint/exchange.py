@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from calibrate.schema import integer, one_of, wrong
 
@@ -22,10 +22,13 @@ class Ask:
         Token ids where the server takes them, else text.
     max_tokens : int
         The tokens to generate; the server is asked not to stop earlier.
+    body : bytes
+        The JSON to post, where `Endpoint.prepared` wrote it beforehand.
     """
 
     prompt: tuple[int, ...] | str
     max_tokens: int
+    body: bytes = field(default=b"", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         integer("max_tokens", self.max_tokens, at_least=1)
