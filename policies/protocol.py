@@ -9,7 +9,8 @@ one run or replica to another.
 When deciders are evaluated
 ---------------------------
 * once per arrival, in trace order, with ``view.arrived`` set;
-* once per instant at which requests finish, with ``view.finished`` set;
+* once per instant at which requests finish, with ``view.finished`` set (a feedback delay later,
+  where the policy stands in front of a server: until then they count as being in the engine);
 * when a client gives a request up that waits here or is in the engine, with ``view.cancelled`` set;
 * at the instant a former choice asked for in ``wake_ps``.
 

@@ -231,6 +231,15 @@ ClientOverheadS = Annotated[
         rich_help_panel=MEASURING,
     ),
 ]
+FeedbackDelayS = Annotated[
+    float,
+    typer.Option(
+        parser=decimal,
+        metavar="X",
+        help="From a completion until a policy in front of the server has acted on it (s).",
+        rich_help_panel=SERVING,
+    ),
+]
 UntilS = Annotated[
     float | None,
     typer.Option(

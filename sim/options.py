@@ -51,6 +51,10 @@ class RunOptions:
         How prompts and decodes share steps; None is the profile's.
     client_overhead_s : float or None
         Round trip added to TTFT and E2E; None is the profile's.
+    feedback_delay_s : float
+        From a completion in the engine until the policy knows of it and what it releases then is
+        there: the way back and forth of a policy that stands in front of a server.  Until then the
+        policy takes the request for running; 0 is a policy inside the server.
     until_s : float or None
         Stop the clock here [s of the trace]; later arrivals are not submitted.
     warmup_s : float
@@ -87,6 +91,7 @@ class RunOptions:
     gpu_memory_utilization: float | None = None
     discipline: Discipline | None = None
     client_overhead_s: float | None = None
+    feedback_delay_s: float = 0.0
     until_s: float | None = None
     warmup_s: float = 0.0
     jitter_cv: float = 0.0
@@ -104,7 +109,7 @@ class RunOptions:
         for name in ("max_num_batched_tokens", "block_size", *MAY_BE_NONE):
             if getattr(self, name) is not None or name not in MAY_BE_NONE:
                 object.__setattr__(self, name, whole_number(name, getattr(self, name), 1))
-        for name in ("client_overhead_s", "until_s", "warmup_s", "jitter_cv"):
+        for name in ("client_overhead_s", "feedback_delay_s", "until_s", "warmup_s", "jitter_cv"):
             value = getattr(self, name)
             if value is None and name in ("client_overhead_s", "until_s"):
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from policies.protocol import NEVER_PS, View
@@ -41,14 +42,17 @@ class Server:
         "_decide",
         "_ended",
         "_engine",
+        "_feedback_ps",
         "_finished_ps",
         "_in_engine",
         "_index",
         "_ledger",
+        "_news",
         "_queued",
         "_refusals",
         "_restart",
         "_status",
+        "_untold",
         "_view",
         "_wake_ps",
     )
@@ -69,6 +73,10 @@ class Server:
         self._wake_ps = NEVER_PS
         self._queued: dict[int, Pending] = {}
         self._in_engine: dict[int, Pending] = {}
+        # With a feedback delay: who finished and when the decider will know.
+        self._feedback_ps = spec.feedback_ps
+        self._news: deque[tuple[int, list[int]]] = deque()
+        self._untold = 0
 
     @property
     def due_ps(self) -> int:
@@ -104,14 +112,17 @@ class Server:
                 now_ps = self._wake_ps
                 if now_ps >= until_ps:
                     return
-                self._evaluate(now_ps, None, ())
+                self._evaluate(now_ps, None, self._told(now_ps) if self._news else ())
             else:
                 if boundary_ps >= until_ps:
                     return
                 finished = engine.complete()
                 if finished:
                     self._account_finished(finished, boundary_ps)
-                    self._evaluate(boundary_ps, None, finished)
+                    if self._feedback_ps:
+                        self._tell_later(finished, boundary_ps)
+                    else:
+                        self._evaluate(boundary_ps, None, finished)
                     if self._ended is not None:
                         for request in finished:
                             self._ended(request, self._index, boundary_ps)
@@ -150,6 +161,8 @@ class Server:
         self._engine.lose(now_ps)
         self._queued.clear()
         self._in_engine.clear()
+        self._news.clear()
+        self._untold = 0
         self._wake_ps = NEVER_PS
         self._decide = self._restart().decide
         return lost, generated
@@ -176,17 +189,34 @@ class Server:
             finished_ps[request] = now_ps
             status[request] = FINISHED
 
+    def _tell_later(self, finished: list[int], now_ps: int) -> None:
+        """Let the decider know after the feedback delay; until then it counts them as running."""
+        told_ps = now_ps + self._feedback_ps
+        self._news.append((told_ps, finished))
+        self._untold += len(finished)
+        self._wake_ps = min(self._wake_ps, told_ps)
+
+    def _told(self, now_ps: int) -> Sequence[int]:
+        """Return the news of this instant."""
+        if self._news[0][0] > now_ps:
+            return ()
+        finished = self._news.popleft()[1]
+        self._untold -= len(finished)
+        return finished
+
     def _evaluate(self, now_ps: int, arrived: Pending | None, finished: Sequence[int]) -> None:
         view = self._view
         view.now_ps = now_ps
         view.arrived = arrived
         view.finished = finished
-        view.in_engine = len(self._in_engine)
+        view.in_engine = len(self._in_engine) + self._untold
         choice = self._decide(view)
         # Timers come after what comes from outside: at an arrival even one for now is in time.
         if not is_sound(choice, now_ps, arrived is not None or bool(view.cancelled)):
             raise unsound(choice, now_ps)
         release, demote, refuse, self._wake_ps = choice
+        if self._news:
+            self._wake_ps = min(self._wake_ps, self._news[0][0])
         if refuse:
             for request in refuse:
                 self._check_queued(request, "refused")

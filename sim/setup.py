@@ -147,6 +147,7 @@ def specs_of(
                     restart=deciders.__next__,
                     prefix=prefix,
                     samples=None if samples is None else samples[index],
+                    feedback_ps=to_ps(options.feedback_delay_s),
                     jitter=_jitter(options.jitter_cv, random_stream(seed, JITTER_STREAM, index)),
                 )
             )

@@ -50,6 +50,8 @@ class ReplicaSpec:
         Content blocks by request id, for a prefix cache; None is no cache.
     samples : Samples or None
         Where its state over time is noted; None is nowhere.
+    feedback_ps : int
+        From a completion in the engine until the decider knows of it [ps].
     """
 
     index: int
@@ -65,6 +67,7 @@ class ReplicaSpec:
     jitter: Callable[[], float] | None = None
     prefix: HashIds | None = None
     samples: Samples | None = None
+    feedback_ps: int = 0
 
 
 class Station(Protocol):

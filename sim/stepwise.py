@@ -66,7 +66,7 @@ def run_stepwise(requests: Iterable[Pending], scenario: Scenario) -> None:
         events: list[tuple[int, int, int]] = [notes.next]
         for i, station in enumerate(stations):
             station.now_ps = now_ps
-            events.append((station.timer_ps, priority(TIMERS, i), i))
+            events.append((station.wake_ps, priority(TIMERS, i), i))
             events.append((station.boundary_ps, priority(BOUNDARIES, i), i))
         now_ps, order, index = min(events)
         if now_ps > last_ps:
@@ -137,6 +137,7 @@ class _Station:
         self.queued: dict[int, Pending] = {}
         self.released: dict[int, Pending] = {}
         self.timer_ps = NEVER_PS
+        self.news: list[tuple[int, list[int]]] = []
         self.now_ps = 0
 
     @property
@@ -159,13 +160,18 @@ class _Station:
         """Note the state at the end; once, if it stays like that."""
         samples = self.spec.samples
         if samples is not None:
-            busy = self.timer_ps != NEVER_PS or self.engine.step is not None
+            busy = self.wake_ps != NEVER_PS or self.engine.step is not None
             self.look(last_ps + 1 if busy else samples.due_ps + 1)
+
+    @property
+    def wake_ps(self) -> int:
+        """When the decider is evaluated next: by its timer, or to be told who finished."""
+        return min([self.timer_ps, *(told_ps for told_ps, _ in self.news)])
 
     @property
     def due_ps(self) -> int:
         """When something happens here next."""
-        return min(self.timer_ps, self.boundary_ps)
+        return min(self.wake_ps, self.boundary_ps)
 
     @property
     def empty(self) -> bool:
@@ -205,6 +211,7 @@ class _Station:
         self.engine.lose(now_ps)
         self.queued, self.released = {}, {}
         self.timer_ps = NEVER_PS
+        self.news = []
         self.decider = self.spec.restart()
         return lost, generated
 
@@ -217,10 +224,11 @@ class _Station:
         return len(self.queued) + len(self.engine.waiting_ids()), self.engine.seated
 
     def wake(self, now_ps: int) -> None:
-        """Evaluate the decider because its timer fires."""
+        """Evaluate the decider: its timer fires, or it is told who finished a while ago."""
         self.look(now_ps)
-        self.timer_ps = NEVER_PS
-        self.decide(now_ps)
+        told = [finished for told_ps, finished in self.news if told_ps == now_ps]
+        self.news = [(told_ps, finished) for told_ps, finished in self.news if told_ps > now_ps]
+        self.decide(now_ps, finished=told[0] if told else ())
 
     def boundary(self, now_ps: int) -> None:
         """End a step, let the decider react to what finished, form the next step."""
@@ -229,7 +237,10 @@ class _Station:
         if finished:
             for request_id in finished:
                 del self.released[request_id]
-            self.decide(now_ps, finished=finished)
+            if self.spec.feedback_ps:
+                self.news.append((now_ps + self.spec.feedback_ps, finished))
+            else:
+                self.decide(now_ps, finished=finished)
             for request_id in finished:
                 self.ended(request_id, self.spec.index, now_ps)
         self.engine.form(now_ps)
@@ -245,7 +256,7 @@ class _Station:
         view = self.view
         view.now_ps, view.arrived = now_ps, arrived
         view.finished, view.cancelled = finished, cancelled
-        view.in_engine = len(self.released)
+        view.in_engine = len(self.released) + sum(len(finished) for _, finished in self.news)
         choice = self.decider.decide(view)
         if not is_sound(choice, now_ps, arrived is not None or bool(cancelled)):
             raise unsound(choice, now_ps)

@@ -103,6 +103,7 @@ class Case:
     tenants: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     content: HashIds | None = None
+    feedback_ps: int = 0
 
     @property
     def pending(self) -> list[Pending]:
@@ -193,6 +194,7 @@ def run(case: Case, runner: Callable[..., None]) -> Outcome:
                 jitter=jitter,
                 prefix=case.content,
                 samples=samples[i],
+                feedback_ps=case.feedback_ps,
             )
         )
     fleet = Fleet([None] * len(specs))

@@ -132,6 +132,8 @@ def random_case(dice: Random) -> Case:
             *_random_request(dice, most_prompt, most_output, scale),
         )
         case = replace(case, requests=tuple(sorted([*case.requests, late], key=lambda r: r[0])))
+    if dice.randint(0, 2) == 0:
+        case = replace(case, feedback_ps=dice.choice([1, 5, 40]) * scale)
     if dice.randint(0, 3) == 3:
         case = replace(case, until_ps=_near_a_boundary(dice, case))
     return case

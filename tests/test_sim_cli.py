@@ -227,6 +227,7 @@ def test_engine_flags_reach_the_run(capsys):
         "--kv-tokens": ("kv_tokens", 5000),
         "--discipline": ("discipline", "chunked"),
         "--client-overhead-s": ("client_overhead_s", 0.5),
+        "--feedback-delay-s": ("feedback_delay_s", 0.125),
         "--until-s": ("until_s", 9.0),
         "--warmup-s": ("warmup_s", 0.25),
         "--jitter-cv": ("jitter_cv", 0.1),

@@ -9,7 +9,7 @@ import pytest
 from sim.options import EngineLimits, OptionError, RunOptions, to_ps
 
 COUNTS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size", "kv_tokens")
-SECONDS = ("client_overhead_s", "until_s", "warmup_s", "jitter_cv")
+SECONDS = ("client_overhead_s", "feedback_delay_s", "until_s", "warmup_s", "jitter_cv")
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -32,7 +32,7 @@ def test_what_the_options_are_by_default():
     options = RunOptions()
     assert options.max_num_batched_tokens == 2048
     assert options.block_size == 16
-    assert (options.warmup_s, options.jitter_cv) == (0.0, 0.0)
+    assert (options.warmup_s, options.jitter_cv, options.feedback_delay_s) == (0.0, 0.0, 0.0)
     for name in ("max_num_seqs", "max_model_len", "kv_tokens", "gpu_memory_utilization",
                  "discipline", "client_overhead_s", "until_s", "goodput_ms"):  # fmt: skip
         assert getattr(options, name) is None
