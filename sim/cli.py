@@ -16,6 +16,7 @@ from sim.cli_plan import plan
 from sim.cli_report import report
 from sim.cli_run import run
 from sim.cli_sweep import sweep
+from sim.cli_validate import validate
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -32,6 +33,7 @@ app.command()(run)
 app.command()(sweep)
 app.command()(plan)
 app.command()(check)
+app.command()(validate)
 app.command()(report)
 app.command()(figures)
 app.add_typer(cli_trace.app, name="trace")
