@@ -226,9 +226,10 @@ class _Station:
     def wake(self, now_ps: int) -> None:
         """Evaluate the decider: its timer fires, or it is told who finished a while ago."""
         self.look(now_ps)
-        told = [finished for told_ps, finished in self.news if told_ps == now_ps]
-        self.news = [(told_ps, finished) for told_ps, finished in self.news if told_ps > now_ps]
-        self.decide(now_ps, finished=told[0] if told else ())
+        finished: Sequence[int] = ()
+        if self.news and self.news[0][0] == now_ps:
+            finished = self.news.pop(0)[1]
+        self.decide(now_ps, finished=finished)
 
     def boundary(self, now_ps: int) -> None:
         """End a step, let the decider react to what finished, form the next step."""
