@@ -86,7 +86,7 @@ def measured_profile(
         fit={"held_out": fit.held_out, "in_sample": fit.in_sample},
         intervals=fit.intervals,
         raw=tuple(m.to_raw() for m in measurements),
-        **_ranges(timed),
+        **ranges_of(timed),
     )
 
 
@@ -119,8 +119,8 @@ def kv_capacity(
     )
 
 
-def _ranges(timed: Sequence[Measurement]) -> dict[str, Any]:
-    """Return the ranges that the timed steps cover."""
+def ranges_of(timed: Sequence[Measurement]) -> dict[str, Any]:
+    """Return the ranges that timed steps cover, as a profile's fields."""
     batches = [m.step.batch for m in timed if m.step.batch]
     prompts = [m.step.prompt_tokens for m in timed if m.step.prompt_tokens]
     contexts = [

@@ -160,7 +160,7 @@ def gpu(
     )
     with ExitStack() as stack, console.stdout_for_json(json):
         try:
-            found = calibrate_gpu(options, _Bar(stack))
+            found = calibrate_gpu(options, Bar(stack, "Timing steps"))
         except KeyboardInterrupt:
             console.note("interrupted: what was measured is kept, go on with --resume")
             raise
@@ -170,11 +170,12 @@ def gpu(
         _show(found)
 
 
-class _Bar:
-    """A reporter on the terminal: lines, and a bar with the visits done."""
+class Bar:
+    """A reporter on the terminal: lines, and a bar of what is done."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, label: str) -> None:
         self._stack = stack
+        self._label = label
         self._update: Callable[[int], None] | None = None
 
     def say(self, line: str) -> None:
@@ -184,7 +185,7 @@ class _Bar:
     def progress(self, done: int, total: int) -> None:
         """Move the bar, which is there from the first call on."""
         if self._update is None:
-            self._update = self._stack.enter_context(console.progress("Timing steps", total))
+            self._update = self._stack.enter_context(console.progress(self._label, total))
         self._update(done)
 
 

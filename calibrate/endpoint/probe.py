@@ -28,6 +28,7 @@ PROBED_TOKENS = 4
 WORDS_PROBED = (16, 80)
 ASSUMED_TOKENS_PER_WORD = 1.0
 MOST_WAITS, LONGEST_WAIT_S = 3, 30.0
+MOST_PROBES = 10 + MOST_WAITS
 
 RUNNING = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
 AT_END: dict[str, Any] = {}  # what is asked for anyway
@@ -65,22 +66,25 @@ class _Probes:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.sent = 0
+        self._waits = 0
 
     async def ask(self, endpoint: Endpoint, prompt: tuple[int, ...] | str) -> _Told:
         """Return what came of a completion; waits and asks anew when it is turned away."""
-        for wait in range(MOST_WAITS + 1):
+        body = json.loads(endpoint.body(Ask(prompt, PROBED_TOKENS)))
+        while True:
             self.sent += 1
-            ask = Ask(prompt, PROBED_TOKENS)
-            answer = await self.client.post(APIS[endpoint.api], json.loads(endpoint.body(ask)))
-            if answer.http_status not in TURNED_AWAY or wait == MOST_WAITS:
+            answer = await self.client.post(APIS[endpoint.api], body)
+            said = endpoint.without_key(answer.said)
+            if answer.http_status not in TURNED_AWAY:
                 break
+            if self._waits == MOST_WAITS:
+                raise ConnectionError(
+                    f"{endpoint.url} turned {MOST_WAITS + 1} requests away, the last with {said}"
+                )
             wished_s = answer.retry_after_s
-            await asyncio.sleep(min(2.0**wait if wished_s is None else wished_s, LONGEST_WAIT_S))
-        said = endpoint.without_key(answer.said)
-        if answer.http_status in TURNED_AWAY:
-            raise ConnectionError(
-                f"{endpoint.url} turned {MOST_WAITS + 1} requests away, the last with {said}"
-            )
+            wait_s = 2.0**self._waits if wished_s is None else wished_s
+            self._waits += 1
+            await asyncio.sleep(min(wait_s, LONGEST_WAIT_S))
         if answer.http_status != 200:
             return _Told(said, answer.http_status)
         try:
