@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from calibrate.endpoint.exchange import Ask
 from policies.protocol import PS_PER_S
 from sim.intake import instants, pending
-from sim.validate.driver import Plan
+from sim.validate.flights import Plan
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from calibrate.endpoint.exchange import Progress, Reply
-from policies.protocol import NEVER_PS, PS_PER_S, Running, View
+from policies.protocol import NEVER_PS, PS_PER_S, View
 from sim.choices import is_sound, not_queued, unsound
 from sim.ledger import CANCELLED, FINISHED, REFUSED, STATUSES, UNFINISHED, UNSET
+from sim.validate.flights import Flight, LiveEngine
 from sim.validate.lateness import LoopWatch, ended
 from sim.validate.record import Record, Replayed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from calibrate.endpoint.exchange import Ask
     from policies.protocol import Decider, Pending
+    from sim.validate.flights import Exchanges, Plan
     from sim.validate.record import Ending
 
 LEAD_S = 0.05
@@ -37,68 +38,6 @@ DEAD = 30
 
 PARTING_S = 5.0
 """What is given up gets so long to close its connection."""
-
-
-class Exchanges(Protocol):
-    """What completions are asked of: `calibrate.endpoint.client.Client`, or a stand-in."""
-
-    async def complete(self, ask: Ask, progress: Progress | None = None) -> Reply:
-        """Return what became of a completion; raises nothing but the task's cancellation."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """What to replay.
-
-    Attributes
-    ----------
-    requests : sequence of Pending
-        In order of arrival [ps since the start], by id from 0.
-    asks : sequence of Ask
-        What to ask the server for, by id.
-    refusals : mapping of int to str
-        Requests that are not even shown to the policy, with the reason.
-    drain_s : float
-        So long after the last arrival it ends in any case [s].
-    """
-
-    requests: Sequence[Pending]
-    asks: Sequence[Ask]
-    refusals: Mapping[int, str]
-    drain_s: float
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A request that was released and is not over."""
-
-    request: Pending
-    ask: Ask
-    progress: Progress
-    task: asyncio.Task[None]
-
-
-class _LiveEngine:
-    """What a view may look at: as much of the server's state as can be seen from outside.
-
-    Who has its first token holds a seat; who has not is taken for waiting.
-    """
-
-    def __init__(self, flights: Mapping[int, _Flight]) -> None:
-        self._flights = flights
-
-    def running(self, now_ps: int) -> tuple[Running, ...]:
-        """Return who was answered so far, in the order of release, with the messages that came."""
-        return tuple(
-            Running(id, flight.request.prompt_tokens, flight.progress.messages)
-            for id, flight in self._flights.items()
-            if flight.progress.first_s is not None
-        )
-
-    def waiting_ids(self) -> tuple[int, ...]:
-        """Return who was released and has no answer yet, in the order of release."""
-        return tuple(id for id, f in self._flights.items() if f.progress.first_s is None)
 
 
 class Driver:
@@ -131,9 +70,9 @@ class Driver:
         self._on_done = on_done
         self._records: list[Record] = []
         self._queued: dict[int, Pending] = {}
-        self._flights: dict[int, _Flight] = {}
+        self._flights: dict[int, Flight] = {}
         self._replies: list[tuple[int, Reply]] = []
-        self._view = View(_LiveEngine(self._flights))
+        self._view = View(LiveEngine(self._flights))
         self._wake_ps = NEVER_PS
         self._stir = asyncio.Event()
         self._origin_s = 0.0
@@ -199,11 +138,11 @@ class Driver:
             self._evaluate(now_ps)
         elif self._next_ps <= now_ps:
             self._arrive(now_ps)
-        elif self._next_ps == NEVER_PS and not self._flights:
-            if not self._queued:
-                self._end("complete", "")
-            elif self._wake_ps == NEVER_PS:
+        elif self._nothing_to_come:
+            if self._queued:
                 self._end("idle", "the policy held what was left and nothing would have happened")
+            else:
+                self._end("complete", "")
 
     @property
     def _next_ps(self) -> int:
@@ -212,19 +151,22 @@ class Driver:
         requests = self._plan.requests
         return requests[place].arrival_ps if place < len(requests) else NEVER_PS
 
+    @property
+    def _nothing_to_come(self) -> bool:
+        """Whether nothing can happen any more; a timer of a policy that holds nothing is none."""
+        timer = self._wake_ps != NEVER_PS and bool(self._queued)
+        return self._next_ps == NEVER_PS and not self._flights and not timer
+
     def _something_due(self) -> bool:
-        now_ps = self._now_ps()
         return (
             self._ending is not None
             or bool(self._replies)
-            or min(self._wake_ps, self._next_ps) <= now_ps
+            or self._nothing_to_come
+            or min(self._wake_ps, self._next_ps) <= self._now_ps()
         )
 
     async def _pause(self, limit_ps: int) -> None:
         """Wait until something is due or an exchange is over."""
-        open_ends = self._flights or self._queued or self._next_ps != NEVER_PS
-        if not open_ends:
-            return
         due_ps = min(self._wake_ps, self._next_ps, limit_ps)
         loop = asyncio.get_running_loop()
         timer = loop.call_later(max(due_ps - self._now_ps(), 0) / PS_PER_S, self._stir.set)
@@ -325,7 +267,7 @@ class Driver:
         self._records[request.id].admitted_ps = now_ps
         ask, progress = self._plan.asks[request.id], Progress()
         task = asyncio.create_task(self._exchange(request.id, ask, progress))
-        self._flights[request.id] = _Flight(request, ask, progress, task)
+        self._flights[request.id] = Flight(request, ask, progress, task)
 
     async def _exchange(self, id: int, ask: Ask, progress: Progress) -> None:
         started_s = self._clock()

@@ -85,7 +85,7 @@ def plot_validation(validated: Sequence[Validated], title: str = "") -> Figure:
     from matplotlib.figure import Figure
 
     rows = len(validated)
-    figure = Figure(figsize=(9.6, 0.7 + 2.4 * rows), layout="constrained", dpi=150)
+    figure = Figure(figsize=(9.6, 1.0 + 2.4 * rows), layout="constrained", dpi=150)
     grid = figure.subplots(rows, len(LATENCIES), squeeze=False)
     for axes, each in zip(grid, validated, strict=True):
         ours = [latencies_s(replay.pair.measured.columns) for replay in each.replays]
@@ -99,17 +99,11 @@ def plot_validation(validated: Sequence[Validated], title: str = "") -> Figure:
             )
             error = each.comparison.error(f"{latency}.p50").error
             if error is not None:
-                ax.annotate(
-                    f"p50 off by {error.mean:+.1f} %",
-                    (0.97, 0.08),
-                    xycoords="axes fraction",
-                    ha="right",
-                    fontsize="small",
-                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
-                )
+                ax.set_title(f"p50 off by {error.mean:+.1f} %", loc="right", fontsize="small")
         axes[0].set_ylabel("share of requests")
-        axes[0].set_title(each.policy, loc="left", fontsize="medium")
-    grid[0, -1].legend(loc="center right", frameon=False, fontsize="small")
+        axes[0].set_title(each.text, loc="left", fontsize="medium")
+    handles, names = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
     if title:
         figure.suptitle(title, fontsize="medium", x=0.01, ha="left")
     return figure
