@@ -1,13 +1,20 @@
-"""The messages of a completion's stream, read once it is over."""
+"""The messages of a completion's stream, heard as they come."""
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+
+MOST_GENERATED, MOST_PROMPTED = 2**20, 2**30
+"""A server that counts more tokens in one stream is not believed."""
+
+CONTENT = ("content", "reasoning", "reasoning_content", "refusal", "tool_calls")
+_SPOKEN, _SILENT, _LAST = range(3)  # with content; without; without, and with the reason to end
 
 
 class StreamError(ValueError):
@@ -39,102 +46,176 @@ class Told:
 
 
 def told(chunks: Sequence[tuple[float, bytes]]) -> Told:
-    """Return what a stream of server-sent events told, from its bytes and their instants.
+    """Return what a whole stream told, from its bytes and their instants; see `Stream`."""
+    stream = Stream()
+    for arrived_s, chunk in chunks:
+        stream.hear(arrived_s, chunk)
+    stream.end()
+    return stream.told()
+
+
+class Stream:
+    """A completion's stream of server-sent events, heard piece by piece.
 
     Tokens are counted by the running `usage` of the messages where they have one. Otherwise a
-    message with content is a token, and where a final `usage` says that there were more or fewer,
-    the surplus goes to the last message, or is dropped from there.
+    message with content is a token, and the final `usage` corrects it: where that counts more,
+    messages without content are tokens too (of those whose text is empty), and what is still
+    missing came with the last message; where it counts less, the last ones are dropped.
 
-    Raises
-    ------
-    StreamError
-        If a message is no JSON object or tells of an error; `partly_told` has what came before.
+    Parameters
+    ----------
+    most_bytes : int, optional
+        A stream longer than this is given up: a server may send no end of it.
+
+    Attributes
+    ----------
+    tokens : int
+        As far as they can be counted yet.
+    first_s : float or None
+        When the first of them arrived.
+    closed : bool
+        Whether "[DONE]" was heard; what follows is not looked at.
+    events : int
+        Messages so far: none in an answer that is no such stream.
     """
-    return _told(chunks, strict=True)
 
+    def __init__(self, most_bytes: int | None = None) -> None:
+        self._left = math.inf if most_bytes is None else most_bytes
+        self.tokens = 0
+        self.first_s: float | None = None
+        self.closed = False
+        self.events = 0
+        self._rest = bytearray()
+        self._rest_s = 0.0
+        self._seen: list[tuple[float, int]] = []
+        self._total: int | None = None
+        self._prompt_tokens: int | None = None
+        self._finish_reason = ""
 
-def partly_told(chunks: Sequence[tuple[float, bytes]]) -> Told:
-    """Return what the sound messages of a broken stream told, up to the first that is not."""
-    return _told(chunks, strict=False)
+    def hear(self, arrived_s: float, chunk: bytes) -> None:
+        """Hear the next bytes, which arrived at `arrived_s`.
 
-
-def _told(chunks: Sequence[tuple[float, bytes]], *, strict: bool) -> Told:
-    instants: list[float] = []
-    total: int | None = None
-    prompt_tokens: int | None = None
-    finish_reason = ""
-    done = False
-    try:
-        for arrived_s, data in _data(chunks):
-            if data == b"[DONE]":
-                done = True
-                break
-            message = _message(data)
-            counts = message.get("usage")
-            running = None
-            if isinstance(counts, dict):
-                running = _count(counts.get("completion_tokens"))
-                prompt_tokens = _count(counts.get("prompt_tokens")) or prompt_tokens
-            choices = message.get("choices")
-            choice = choices[0] if isinstance(choices, list) and choices else None
-            if running is not None:
-                total = running
-            if isinstance(choice, dict):
-                finish_reason = str(choice.get("finish_reason") or "") or finish_reason
-                if running is not None:
-                    instants.extend([arrived_s] * (running - len(instants)))
-                elif _has_content(choice):
-                    instants.append(arrived_s)
-    except StreamError:
-        if strict:
-            raise
-    if total is not None and instants:
-        instants = (instants + [instants[-1]] * (total - len(instants)))[:total]
-    return Told(
-        token_s=tuple(instants),
-        prompt_tokens=prompt_tokens,
-        counted=total is not None,
-        finish_reason=finish_reason,
-        done=done or bool(finish_reason),
-    )
-
-
-def _data(chunks: Sequence[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
-    """Yield the data of each message with the instant at which its line was complete."""
-    rest = b""
-    for arrived_s, chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
+        Raises
+        ------
+        StreamError
+            If a message is no JSON object or tells of an error, or the stream is too long; what
+            came before it counts all the same.
+        """
+        if self.closed:
+            return
+        self._rest_s = arrived_s
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise StreamError("the stream is longer than its tokens can be")
+        if b"\r" in chunk:  # a line may end with it too, and JSON has none
+            chunk = chunk.replace(b"\r", b"\n")
+        first, newline, others = chunk.partition(b"\n")
+        self._rest += first
+        if not newline:
+            return
+        line = bytes(self._rest)
+        self._rest.clear()
+        *lines, rest = others.split(b"\n")
+        self._rest += rest
+        self._line(arrived_s, line)
         for line in lines:
-            if line.startswith(b"data:"):
-                yield arrived_s, line[5:].strip()
-    if rest.startswith(b"data:") and chunks:
-        yield chunks[-1][0], rest[5:].strip()
+            self._line(arrived_s, line)
+
+    def end(self) -> None:
+        """Hear that there is no more: a last line need not be closed; raises as `hear`."""
+        line = bytes(self._rest)
+        self._rest.clear()
+        self._line(self._rest_s, line)
+
+    def told(self) -> Told:
+        """Return what was heard so far."""
+        instants = tuple(instant for instant, kind in self._seen if kind == _SPOKEN)
+        total = self._total
+        if total:
+            for most in (_LAST, _SILENT, _SPOKEN):
+                instants = tuple(instant for instant, kind in self._seen if kind <= most)
+                if len(instants) <= total:
+                    break
+            instants = (instants + instants[-1:] * (total - len(instants)))[:total]
+        return Told(
+            token_s=instants,
+            prompt_tokens=self._prompt_tokens,
+            counted=bool(total),
+            finish_reason=self._finish_reason,
+            done=self.closed or bool(self._finish_reason),
+        )
+
+    def _line(self, arrived_s: float, line: bytes) -> None:
+        if self.closed or not line.startswith(b"data:"):
+            return
+        data = line[5:].strip()
+        if data == b"[DONE]":
+            self.closed = True
+        elif data:
+            self._message(arrived_s, _object(data))
+        self.events += 1
+
+    def _message(self, arrived_s: float, message: dict[str, Any]) -> None:
+        counts = message.get("usage")
+        running = 0
+        if isinstance(counts, dict):
+            running = _count(counts.get("completion_tokens"), MOST_GENERATED)
+            prompted = _count(counts.get("prompt_tokens"), MOST_PROMPTED)
+            self._prompt_tokens = prompted or self._prompt_tokens
+            self._total = running or self._total
+        choices = message.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(choice, dict):
+            return
+        reason = choice.get("finish_reason")
+        ends = isinstance(reason, str) and bool(reason)
+        if ends:
+            self._finish_reason = str(reason)
+        if running:
+            self._add(arrived_s, _SPOKEN, running - self.tokens)
+        elif _has_content(choice):
+            self._add(arrived_s, _SPOKEN, 1)
+        elif not _is_greeting(choice):
+            self._seen.append((arrived_s, _LAST if ends else _SILENT))
+
+    def _add(self, arrived_s: float, kind: int, tokens: int) -> None:
+        if tokens > 0:
+            self._seen.extend([(arrived_s, kind)] * tokens)
+            self.tokens += tokens
+            if self.first_s is None:
+                self.first_s = arrived_s
 
 
-def _message(data: bytes) -> dict[str, Any]:
+def _object(data: bytes) -> dict[str, Any]:
     try:
         message = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
-        raise StreamError(f"a message of the stream is no JSON object: {_shown(data)}")
-    if message.get("error"):
-        raise StreamError(f"the stream ended with an error: {_shown(json.dumps(message['error']))}")
+        raise _broken("a message of the stream is no JSON object", data)
+    if message.get("error") or message.get("object") == "error":
+        raise _broken("the stream ended with an error", data)
     return message
+
+
+def _broken(problem: str, data: bytes) -> StreamError:
+    return StreamError(f"{problem}: {data.decode('utf-8', 'replace')}")
 
 
 def _has_content(choice: dict[str, Any]) -> bool:
     """Whether a message carries generated text; of a chat, more than the role."""
     delta = choice.get("delta")
     if isinstance(delta, dict):
-        return any(delta.get(name) for name in ("content", "reasoning", "reasoning_content"))
-    return bool(choice.get("text"))
+        return any(isinstance(delta.get(name), str | list) and delta[name] for name in CONTENT)
+    return isinstance(choice.get("text"), str) and bool(choice["text"])
 
 
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+def _is_greeting(choice: dict[str, Any]) -> bool:
+    """Whether a message says no more than who speaks, as the first of a chat does."""
+    delta = choice.get("delta")
+    return isinstance(delta, dict) and bool(delta.get("role"))
 
 
-def _shown(data: bytes | str) -> str:
-    text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
-    return text if len(text) <= 80 else text[:77] + "..."
+def _count(value: object, most: int) -> int:
+    """Return a number of tokens; 0 where none is told that can be believed."""
+    return value if type(value) is int and 0 < value <= most else 0

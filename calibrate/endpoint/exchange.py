@@ -45,12 +45,12 @@ class Reply:
     status : str
         One of `STATUSES`.
     sent_s : float
-        When the request was handed to the connection.
+        When sending began, before a connection was opened or a free one found.
     ended_s : float
         When it was over: its last byte, the error, or our giving up.
     token_s : tuple of float
-        When each generated token arrived; tokens that one message carried share an instant.
-        Also the tokens of an exchange that did not finish.
+        When each generated token arrived, in order; tokens that one message carried share an
+        instant.  Also the tokens of an exchange that did not finish.
     prompt_tokens : int or None
         As the server counted them; None where it did not say.
     reason : str
@@ -107,9 +107,9 @@ class Progress:
     Attributes
     ----------
     first_s : float or None
-        When the first content arrived.
+        When the first token arrived.
     messages : int
-        Messages of the stream so far: about the tokens.
+        Tokens so far where the server counts them as it goes, else messages with content.
     """
 
     __slots__ = ("first_s", "messages")
