@@ -1,1 +1,1 @@
-"""Measurements that other tools made of a server: `vllm bench serve`, GuideLLM, inference-perf."""
+"""Results of others' benchmark tools: read them, and calibrate from them."""
