@@ -120,9 +120,9 @@ class GpuOptions:
             text("--engine-overhead-source", self.engine_overhead_source)
 
 
-def seconds_of(duration: str) -> float:
+def seconds_of(duration: str, flag: str = "--budget") -> float:
     """Return the seconds in "90s", "8m" or "1.5h"; ProfileError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", duration.strip())
     if not match or not float(match[1]):
-        raise ProfileError(f"--budget {duration!r}: expected a time such as 90s, 8m or 1h")
+        raise ProfileError(f"{flag} {duration!r}: expected a time such as 90s, 8m or 1h")
     return float(match[1]) * _UNITS[match[2]]

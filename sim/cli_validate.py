@@ -1,193 +1,53 @@
 """`saber validate`: a running server beside its simulation, under the same policies."""
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from sim import cli_options as given
+from sim import cli_validate_flags as flags
 from sim import console
-from sim.cli_duration import duration_s
 from sim.cli_figure import figure_file, write_figure
 from sim.described import described
 from sim.options import OptionError, RunOptions
 
-SERVER = "The server"
 INTERRUPTED = 130
 DEFAULT_MAX_REQUESTS = 2000
 
 
 def validate(
-    url: Annotated[
-        str, typer.Argument(metavar="URL", help="Of an OpenAI-compatible API: http://HOST:PORT/v1.")
-    ],
-    model: Annotated[
-        str, typer.Option(metavar="NAME", help="Model to ask for.", rich_help_panel=SERVER)
-    ],
-    profile: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="What the simulation takes the server for: see saber calibrate endpoint.",
-            rich_help_panel=given.SERVING,
-        ),
-    ],
-    api: Annotated[
-        str, typer.Option(help="completions or chat.", rich_help_panel=SERVER)
-    ] = "completions",
-    api_key_env: Annotated[
-        str | None,
-        typer.Option(
-            metavar="VARIABLE",
-            help="Environment variable that holds the server's key.",
-            show_default="no key",
-            rich_help_panel=SERVER,
-        ),
-    ] = None,
-    max_requests: Annotated[
-        int,
-        typer.Option(
-            help="Never send more completions than this.",
-            rich_help_panel=SERVER,
-            parser=given.whole(1),
-            metavar="N",
-        ),
-    ] = DEFAULT_MAX_REQUESTS,
-    timeout: Annotated[
-        str,
-        typer.Option(metavar="TIME", help="Give a request up after this.", rich_help_panel=SERVER),
-    ] = "10m",
+    url: flags.Url,
+    model: flags.Model,
+    profile: flags.Profile,
+    api: flags.Api = "completions",
+    api_key_env: flags.ApiKeyEnv = None,
+    max_requests: flags.MaxRequests = DEFAULT_MAX_REQUESTS,
+    timeout: flags.Timeout = "10m",
     trace: given.TraceFile = None,
     workload: given.Workload = None,
     rps: given.Rps = None,
     n: given.N = None,
-    duration: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="The first so many minutes of the trace (3m); of a workload, the requests that "
-            "its rate brings in this time.",
-            show_default="all of it",
-            rich_help_panel=given.REQUESTS,
-        ),
-    ] = None,
+    duration: flags.Duration = None,
     arrivals: given.Arrivals = None,
     sla: given.Sla = None,
     rate_scale: given.RateScale = None,
     skip_bad: given.SkipBad = False,
-    policies: Annotated[
-        str,
-        typer.Option(
-            help='Comma-separated, such as "static(8), saber"; module:object is a policy of your '
-            "own.",
-            rich_help_panel=given.SERVING,
-        ),
-    ] = "saber",
-    max_num_seqs: Annotated[
-        int | None,
-        typer.Option(
-            help="What the server's engine was started with.",
-            show_default="256",
-            rich_help_panel=given.SERVING,
-            parser=given.whole(1),
-            metavar="N",
-        ),
-    ] = None,
-    max_num_batched_tokens: Annotated[
-        int,
-        typer.Option(
-            help="What the server's engine was started with.",
-            rich_help_panel=given.SERVING,
-            parser=given.whole(1),
-            metavar="N",
-        ),
-    ] = RunOptions.max_num_batched_tokens,
-    max_model_len: Annotated[
-        int | None,
-        typer.Option(
-            help="Longer requests are not sent.",
-            show_default="what the server says",
-            rich_help_panel=given.SERVING,
-            parser=given.whole(1),
-            metavar="N",
-        ),
-    ] = None,
+    policies: flags.Policies = "saber",
+    max_num_seqs: flags.MaxNumSeqs = None,
+    max_num_batched_tokens: flags.MaxNumBatchedTokens = RunOptions.max_num_batched_tokens,
+    max_model_len: flags.MaxModelLen = None,
     discipline: given.DisciplineName = None,
     kv_tokens: given.KvTokens = None,
     client_overhead_s: given.ClientOverheadS = None,
-    feedback_delay_s: Annotated[
-        float | None,
-        typer.Option(
-            parser=given.decimal,
-            metavar="X",
-            help="In the simulation, from a completion until a policy in front of the server has "
-            "acted on it (s).",
-            show_default="the client overhead",
-            rich_help_panel=given.SERVING,
-        ),
-    ] = None,
-    repeats: Annotated[
-        int,
-        typer.Option(
-            help="Replays of each policy: each draws the requests of a workload anew.",
-            rich_help_panel=given.MEASURING,
-            parser=given.whole(1),
-            metavar="N",
-        ),
-    ] = 1,
-    seed: Annotated[
-        int,
-        typer.Option(
-            help="Of the first repeat: draws arrivals, prompts and the policies' choices.",
-            rich_help_panel=given.MEASURING,
-            parser=given.whole(0),
-            metavar="N",
-        ),
-    ] = 0,
-    drain: Annotated[
-        str,
-        typer.Option(
-            metavar="TIME",
-            help="After the last arrival, wait so long for what is left.",
-            rich_help_panel=given.MEASURING,
-        ),
-    ] = "60s",
+    feedback_delay_s: flags.FeedbackDelayS = None,
+    repeats: flags.Repeats = 1,
+    seed: flags.Seed = 0,
+    drain: flags.Drain = "60s",
     goodput: given.Goodput = None,
-    tolerance: Annotated[
-        str,
-        typer.Option(
-            metavar="METRIC:X,...",
-            help="How far the simulation may be off: percent of medians (e2e.p90:10 is another "
-            "part), points of goodput.",
-            rich_help_panel=given.MEASURING,
-        ),
-    ] = "e2e:5,tpot:5,ttft:10,goodput:5",
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Say what would be sent and simulate it; the server is not contacted.",
-            rich_help_panel=given.MEASURING,
-        ),
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Write both sides of every replay for `saber report`, a row per request, and a "
-            "document.",
-            rich_help_panel=given.OUTPUT,
-        ),
-    ] = None,
-    figure: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Draw the latencies of both sides: .png, .svg or .pdf.",
-            rich_help_panel=given.OUTPUT,
-        ),
-    ] = None,
+    tolerance: flags.Tolerance = "e2e:5,tpot:5,ttft:10,goodput:5",
+    dry_run: flags.DryRun = False,
+    out: flags.Out = None,
+    figure: flags.Figure = None,
     json: given.Json = False,
 ) -> None:
     """Put policies in front of a running server and say how far their simulation is off.
@@ -196,15 +56,17 @@ def validate(
     the same arrivals. A fixed batch size is held in front of the server, whose own stays as it is.
 
     Examples:
-      saber validate http://localhost:8000/v1 --model M --profile my.json --rps 4 --duration 3m
-      saber validate URL --model M --profile my.json --policies "static(8),saber" --repeats 5
-      saber validate URL --model M --profile my.json --trace day.csv --duration 10m --out day
-      saber validate URL --model M --profile my.json --rps 4 --duration 3m --dry-run
+      saber validate URL --model M --profile my.json --rps 4 --duration 3m
+      saber validate URL --model M --profile my.json --policies "static(8),saber"
+      saber validate URL --model M --profile my.json --trace day.csv --out day
+      saber validate URL --model M --profile my.json --repeats 5 --figure cdf.png
+      saber validate URL --model M --profile my.json --dry-run
 
     Exit codes: 0 no number is outside of its limit, 1 one is, or nothing was served, 2 bad input,
     3 nothing could be told, 130 interrupted: what there is by then is compared all the same.
     """
     from calibrate.endpoint.client import Endpoint, key_from
+    from calibrate.gpu_options import seconds_of
     from policies.catalog import split_policies
     from sim import cli_inputs
     from sim import cli_validate_show as show
@@ -219,8 +81,8 @@ def validate(
     from sim.validate.verdict import parse_tolerance
 
     limits = parse_tolerance(tolerance)
-    duration_each_s = None if duration is None else duration_s("--duration", duration)
-    drain_s, timeout_s = duration_s("--drain", drain), duration_s("--timeout", timeout)
+    duration_each_s = None if duration is None else seconds_of(duration, "--duration")
+    drain_s, timeout_s = seconds_of(drain, "--drain"), seconds_of(timeout, "--timeout")
     endpoint = Endpoint(url, model, api=api, key="" if dry_run else key_from(api_key_env))
     for path, flag in ((out, "--out"), (figure, "--figure")):
         if dry_run and path is not None:
@@ -311,7 +173,7 @@ def validate(
         )
     with console.stdout_for_json(json), console.progress("simulating"):
         validated = session.validated_of(done, texts, setting, limits, seed)
-    code = session.outcome_of(validated)
+    outcome = session.outcome_of(validated)
     warnings = session.warnings_of(
         validated,
         [*caveats_of_machine(url, load), *caveats_of_server(found, options, server)],
@@ -321,7 +183,7 @@ def validate(
         server_dict(server),
         validated,
         warnings,
-        code=code,
+        outcome=outcome,
         interrupted=interrupted,
     )
     if out is not None and validated:
@@ -338,8 +200,8 @@ def validate(
     if interrupted:
         console.note("interrupted: this is what there was by then")
         raise typer.Exit(INTERRUPTED)
-    if code:
-        raise typer.Exit(code)
+    if session.EXIT_CODES[outcome]:
+        raise typer.Exit(session.EXIT_CODES[outcome])
 
 
 def _requests_in(duration_each_s: float | None, rps: float | None, n: int | None) -> int | None:

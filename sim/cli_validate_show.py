@@ -130,7 +130,10 @@ def _conclusion(validated: Sequence[Validated]) -> list[str]:
         if names:
             lines.append(f"{outcome.capitalize()}: {', '.join(names)}.")
     if any(v.outcome == "cannot be told" for each in validated for v in each.verdicts):
-        lines.append("What cannot be told has an interval across its limit: more requests tell.")
+        lines.append(
+            "What cannot be told has an interval across its limit, or too few requests for one: "
+            "more requests tell."
+        )
     return lines
 
 

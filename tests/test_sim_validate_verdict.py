@@ -8,8 +8,8 @@ from sim.validate.compare import Comparison, Error
 from sim.validate.verdict import (
     DEFAULT_TOLERANCE,
     Limit,
-    exit_code,
     parse_tolerance,
+    together,
     verdicts_of,
 )
 
@@ -74,9 +74,9 @@ def test_other_limits_are_refused_in_one_line(text):
 
 def test_one_number_outside_fails_and_all_undecided_is_no_pass():
     inside, outside, unknown = (1, 0, 2), (9, 8, 10), (4, 3, 7)
-    assert exit_code(outcomes("e2e:5,ttft:5", e2e_p50=inside, ttft_p50=inside)) == 0
-    assert exit_code(outcomes("e2e:5,ttft:5", e2e_p50=inside, ttft_p50=unknown)) == 0
-    assert exit_code(outcomes("e2e:5,ttft:5", e2e_p50=inside, ttft_p50=outside)) == 1
-    assert exit_code(outcomes("e2e:5,ttft:5", e2e_p50=unknown, ttft_p50=outside)) == 1
-    assert exit_code(outcomes("e2e:5,ttft:5", e2e_p50=unknown, ttft_p50=unknown)) == 3
-    assert exit_code([]) == 3
+    assert together(outcomes("e2e:5,ttft:5", e2e_p50=inside, ttft_p50=inside)) == "within"
+    assert together(outcomes("e2e:5,ttft:5", e2e_p50=inside, ttft_p50=unknown)) == "within"
+    assert together(outcomes("e2e:5,ttft:5", e2e_p50=inside, ttft_p50=outside)) == "outside"
+    assert together(outcomes("e2e:5,ttft:5", e2e_p50=unknown, ttft_p50=outside)) == "outside"
+    assert together(outcomes("e2e:5,ttft:5", e2e_p50=unknown, ttft_p50=unknown)) == "cannot be told"
+    assert together([]) == "cannot be told"

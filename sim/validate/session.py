@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from sim.ledger import FINISHED
 from sim.options import DEFAULT_MAX_NUM_SEQS, OptionError
 from sim.setup import random_stream
 from sim.validate.asks import from_zero, latest_s, too_long
@@ -12,7 +13,7 @@ from sim.validate.compare import compare
 from sim.validate.document import Replay, Validated
 from sim.validate.live import BOOTSTRAP_STREAM, REST_S
 from sim.validate.replay import in_front, pair_of
-from sim.validate.verdict import exit_code, verdicts_of
+from sim.validate.verdict import together, verdicts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from sim.validate.verdict import Limit
     from traces.request import Trace
 
-NOTHING_SERVED = 1
+EXIT_CODES = {"within": 0, "outside": 1, "nothing was served": 1, "cannot be told": 3}
+"""By what a validation comes to."""
 
 
 @dataclass(frozen=True)
@@ -133,16 +135,17 @@ def validated_of(
     return found
 
 
-def outcome_of(validated: Sequence[Validated]) -> int:
-    """Return the exit code: 1 also where no policy had any request finished by the server."""
+def outcome_of(validated: Sequence[Validated]) -> str:
+    """Return what a validation comes to, one of `EXIT_CODES`."""
     served = any(
-        replay.pair.measured.summary()["statuses"]["finished"]
+        record.status == FINISHED
         for each in validated
         for replay in each.replays
+        for record in replay.done.replayed.records
     )
     if not served:
-        return NOTHING_SERVED
-    return exit_code([verdict for each in validated for verdict in each.verdicts])
+        return "nothing was served"
+    return together([verdict for each in validated for verdict in each.verdicts])
 
 
 def warnings_of(validated: Sequence[Validated], others: Iterable[str]) -> list[str]:
@@ -165,15 +168,14 @@ def document_of(
     validated: Sequence[Validated],
     warnings: Sequence[str],
     *,
-    code: int,
+    outcome: str,
     interrupted: bool,
 ) -> dict[str, Any]:
     """Return the validation as one document, in JSON's types but for numbers that are missing."""
-    words = {0: "within", 1: "outside", 3: "cannot be told"}
     return {
         "configuration": configuration,
         "server": server,
-        "outcome": words[code],
+        "outcome": outcome,
         "interrupted": interrupted,
         "policies": [each.to_dict() for each in validated],
         "warnings": list(warnings),

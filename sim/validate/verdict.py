@@ -18,8 +18,6 @@ Outcome = Literal["within", "outside", "cannot be told"]
 
 DEFAULT_PART = "p50"
 DEFAULT_TOLERANCE = "e2e:5,tpot:5,ttft:10,goodput:5"
-WITHIN, OUTSIDE, UNDECIDED = 0, 1, 3
-"""Exit codes of all verdicts together."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +110,9 @@ def _outcome(error: Error, most: float) -> Outcome:
     return "cannot be told"
 
 
-def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """Return 1 if any number is outside, 3 if none could be told, else 0."""
+def together(verdicts: Sequence[Verdict]) -> Outcome:
+    """Return "outside" if any number is, "cannot be told" if none could be told, else "within"."""
     outcomes = {verdict.outcome for verdict in verdicts}
     if "outside" in outcomes:
-        return OUTSIDE
-    return UNDECIDED if outcomes <= {"cannot be told"} else WITHIN
+        return "outside"
+    return "within" if "within" in outcomes else "cannot be told"
