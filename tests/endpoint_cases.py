@@ -7,6 +7,8 @@ import numpy as np
 from servers.engine import Engine
 
 from calibrate.endpoint.exchange import Reply
+from calibrate.endpoint.findings import Seen
+from calibrate.endpoint.plan import Bounds, Facts, plan
 from calibrate.endpoint.session import SETTLED_MESSAGES, Exchange
 from calibrate.steptime import StepCost
 
@@ -78,3 +80,17 @@ class Virtual:
                 inserting = True
                 send(now_s + self.down_s, inserts.pop(0), 1, None)
         return exchanges
+
+
+def measured(**engine):
+    """Return the facts of a virtual engine and its sessions, as a run would plan them."""
+    facts = Facts(
+        model_len=4096,
+        kv_tokens=200_000,
+        chunked=engine.get("discipline", "chunked") == "chunked",
+        batched_tokens=512,
+        most_together=16,
+    )
+    virtual = Virtual(max_num_batched_tokens=512, max_num_seqs=16, **engine)
+    sessions = plan(facts, Bounds(1000, float("inf"), float("inf"))).sessions
+    return facts, [Seen.of(session, virtual.run(session)) for session in sessions]

@@ -251,13 +251,18 @@ def _nearest(prompts: Sequence[int], context_tokens: float) -> int:
 
 
 def _alone(seen: Iterable[Seen]) -> dict[int, list[tuple[int, float]]]:
-    """Return (round, time to first token) by the tokens of prompts that were sent alone."""
+    """Return (round, time to first token) by the tokens of prompts that were sent alone.
+
+    Without those whose first token arrived together with the second: it was held back.
+    """
     found: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for one in seen:
         if one.session.level == 1 and not one.session.inserts:
             for e in one.exchanges:
-                ttft_s = e.reply.token_s[0] - e.reply.sent_s
-                found[e.prompt_tokens].append((one.session.round, ttft_s))
+                first_s, *later_s = e.reply.token_s
+                if not later_s or later_s[0] > first_s:
+                    ttft_s = first_s - e.reply.sent_s
+                    found[e.prompt_tokens].append((one.session.round, ttft_s))
     return dict(sorted(found.items()))
 
 

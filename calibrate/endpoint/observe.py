@@ -94,12 +94,15 @@ class Observed:
         The most streams that were being generated at once.
     incoherence : float
         See `calibrate.endpoint.timeline.coherence`.
+    held_back : float
+        Share of the steps whose tokens arrived together with those of the next.
     """
 
     pure: tuple[Pure, ...]
     inserts: tuple[Insert, ...]
     together: int
     incoherence: float
+    held_back: float
 
 
 def observe(session: Session, exchanges: Sequence[Exchange]) -> Observed:
@@ -122,6 +125,7 @@ def observe(session: Session, exchanges: Sequence[Exchange]) -> Observed:
         inserts=tuple(inserts),
         together=_together(streams),
         incoherence=coherence(timeline, instants),
+        held_back=1 - len(timeline.fresh(0, len(timeline.ends_s))) / len(timeline.ends_s),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from calibrate.endpoint.client import APIS, address_of
@@ -58,7 +58,7 @@ class EndpointOptions:
     url: str
     model: str
     api: str = "completions"
-    key: str = ""
+    key: str = field(default="", repr=False)
     max_requests: int = 1000
     budget_s: float = 600.0
     out: Path | None = None

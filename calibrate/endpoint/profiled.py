@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 INCOHERENT = 0.25
 """Streams whose tokens are further apart than this share of a step hardly advance together."""
+HELD_BACK = 0.1
+"""Beyond this share of tokens that wait for later ones, times tell of more than the engine."""
 _FITTED = (
     "fitted to steps reconstructed from the arrivals of streamed tokens, by non-negative least "
     "squares on relative errors; intervals from a bootstrap over the repeats"
@@ -188,10 +190,16 @@ def _warnings(looked: Looked, seen: Sequence[Seen]) -> list[str]:
     if looked.discipline.source.startswith("assumed"):
         lines.append(f"the discipline is {looked.discipline.source}: --discipline sets it")
     apart = float(np.median([one.observed.incoherence for one in seen]))
+    held_back = float(np.mean([one.observed.held_back for one in seen]))
+    if held_back > HELD_BACK:
+        lines.append(
+            f"{held_back * 100:.0f} % of the tokens arrived together with later ones: something is "
+            "too busy to hand them on as they are made, and times are rough"
+        )
     if apart > INCOHERENT:
         lines.append(
-            f"the tokens of one step arrive {apart * 100:.0f} % of a step apart: the server or the "
-            "network holds them back, or its streams do not advance together"
+            f"the tokens of one step arrive {apart * 100:.0f} % of a step apart: the server's "
+            "streams do not advance together, as this way of measuring takes for granted"
         )
     return lines
 

@@ -1,0 +1,129 @@
+"""What many sessions say together: discipline, budget, limit, and the cost itself."""
+
+import numpy as np
+import pytest
+from endpoint_cases import COST, Virtual, measured
+
+from calibrate.endpoint.findings import (
+    Seen,
+    batched_tokens,
+    discipline,
+    most_together,
+    speed_points,
+    timed,
+)
+from calibrate.endpoint.plan import Facts, scouts
+from calibrate.endpoint.session import Session
+from calibrate.fit import fit_cost
+
+
+def seen(sessions, **engine):
+    return [Seen.of(session, Virtual(**engine).run(session)) for session in sessions]
+
+
+@pytest.mark.parametrize("name", ["chunked", "prefill-first"])
+@pytest.mark.parametrize("jitter_s", [0.0, 0.002])
+def test_the_discipline_is_found(name, jitter_s):
+    found = discipline(seen(scouts(4096), discipline=name, jitter_s=jitter_s))
+    assert (found.name, found.source.startswith("found")) == (name, True)
+
+
+def test_without_evidence_the_discipline_is_assumed_and_says_so():
+    assert discipline([]).source.startswith("assumed")
+
+
+@pytest.mark.parametrize("tokens", [256, 512, 1024, 2048])
+@pytest.mark.parametrize("jitter_s", [0.0, 0.002])
+def test_the_budget_is_found(tokens, jitter_s):
+    found = batched_tokens(
+        seen(scouts(4096), max_num_batched_tokens=tokens, jitter_s=jitter_s)
+    )
+    assert found.tokens == tokens
+    assert found.source.startswith("found")
+
+
+def test_an_unusual_budget_is_estimated():
+    found = batched_tokens(seen(scouts(8192), max_num_batched_tokens=700))
+    assert found.tokens == pytest.approx(700, rel=0.03)
+    assert found.source.startswith("estimated")
+
+
+def test_a_budget_that_no_prompt_reached_is_unknown():
+    found = batched_tokens(seen(scouts(1024), max_num_batched_tokens=2048))
+    assert found.tokens is None
+    assert "1,026 tokens" in found.source
+
+
+@pytest.mark.parametrize("limit", [1, 3, 12])
+def test_the_limit_is_found_where_requests_wait_for_seats(limit):
+    levels = [Session(2**power, (64, 512), 128) for power in range(1, 5)]
+    assert most_together(seen(levels, max_num_seqs=limit)) == limit
+
+
+def test_waiting_for_prompts_of_others_is_no_limit():
+    slow = seen([Session(8, (500, 500), 30)], max_num_batched_tokens=64, max_num_seqs=64)
+    assert slow[0].observed.together < 8
+    assert most_together(slow) is None
+
+
+def test_speeds_are_tokens_over_the_time_between_first_and_last():
+    one, many = seen([Session(1, (64,), 50), Session(4, (64,), 50)])
+    points = speed_points([one, many], limit=None)
+    assert [load for load, _ in points] == [1.0] + [4.0] * 4
+    reply = one.exchanges[0].reply
+    assert points[0][1] == pytest.approx(50 / (reply.token_s[-1] - reply.token_s[0]), rel=1e-4)
+    assert points[0][1] > points[1][1]
+
+
+def test_speeds_of_a_queue_are_not_those_of_its_level():
+    found = seen([Session(2, (64,), 50), Session(8, (64,), 50)], max_num_seqs=4)
+    assert {load for load, _ in speed_points(found, limit=4)} == {2.0}
+
+
+def test_prompts_among_streams_are_no_part_of_the_speeds():
+    assert speed_points(seen([Session(2, (64,), 80, (256,))]), limit=None) == ()
+
+
+@pytest.mark.parametrize("name", ["chunked", "prefill-first"])
+@pytest.mark.parametrize("jitter_s", [0.0, 0.0005])
+def test_the_cost_is_recovered(name, jitter_s):
+    facts, sessions = measured(discipline=name, jitter_s=jitter_s)
+    found = timed(sessions, facts)
+    # Up 2 ms, down 1 ms, and what a late first token adds: no more than twice the jitter.
+    assert found.client_overhead_s == pytest.approx(0.003, abs=0.0003 + 2 * jitter_s)
+    fit = fit_cost(found.measurements, engine_overhead_s=0.0, rng=np.random.default_rng(0))
+    kinds = {m.step.kind for m in found.measurements}
+    assert kinds == ({"decode", "prefill"} | ({"chunk", "mixed"} if name == "chunked" else set()))
+    for batch, context in ((1, 100), (4, 1000), (12, 500)):
+        expected_s = COST.decode_s(batch, batch * context)
+        assert fit.cost.decode_s(batch, batch * context) == pytest.approx(expected_s, rel=0.01)
+    for tokens in (100, 300, 500):
+        work = (tokens, tokens**2 / 2)
+        close = pytest.approx(COST.prefill_s(*work), rel=0.03 + 40 * jitter_s)
+        assert fit.cost.prefill_s(*work) == close
+        if name == "chunked":
+            mixed = (4, 4 * 200, *work)
+            assert fit.cost.mixed_s(*mixed) == pytest.approx(COST.mixed_s(*mixed), rel=0.03)
+    if name == "chunked":
+        later = (512, 512 * (1024 + 256))
+        assert fit.cost.prefill_s(*later) == pytest.approx(COST.prefill_s(*later), rel=0.03)
+
+
+def test_repeats_of_a_step_are_one_measurement_by_round():
+    facts, sessions = measured()
+    found = timed(sessions, facts)
+    steps = [m.step for m in found.measurements]
+    assert len(set(steps)) == len(steps)
+    for m in found.measurements:
+        assert sorted(found.rounds[m.step]) == [0, 1, 2]
+        assert sum(map(len, found.rounds[m.step].values())) == len(m.samples_s)
+
+
+def test_a_first_token_that_came_with_the_second_is_no_time_to_the_first():
+    session = Session(1, (8,), 34)
+    (good,) = Virtual().run(session)
+    held = (good.reply.token_s[1], *good.reply.token_s[1:])
+    reply = type(good.reply)("finished", good.reply.sent_s, held[-1], held, 8)
+    sessions = [Seen.of(session, [good]), Seen.of(session, [type(good)(8, reply)])]
+    prefills = [m for m in timed(sessions, Facts()).measurements if m.step.kind == "prefill"]
+    assert [len(m.samples_s) for m in prefills] == [1]
