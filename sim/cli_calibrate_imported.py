@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from calibrate.imported.result import Imported
     from calibrate.profile import Profile
 
+ERRORS = ("mape", "p95", "max")
+
 
 def imported(
     files: Annotated[
@@ -54,14 +56,14 @@ def imported(
 ) -> None:
     """Make a profile of results that other tools saved; no server is touched.
 
-    Files are told apart by content.  Several of the same server belong together: a cost needs
-    prompts of two lengths alone on it, and two different loads.  vllm bench saves what is needed
-    with --save-result --save-detailed.
+    Give several files of one server: a cost needs prompts of two lengths alone on it,
+    and two different loads.  vllm bench saves what is needed with --save-result
+    --save-detailed.
 
     Examples:
       saber calibrate imported one.json sixteen.json --out my.json
       saber calibrate imported benchmarks.json --kv-tokens 480000
-      saber calibrate imported per_request_lifecycle_metrics.json --model my-model --json
+      saber calibrate imported per_request_lifecycle_metrics.json --json
     """
     from calibrate.imported.profile import ImportOptions, imported_profile
     from calibrate.imported.read import read_results
@@ -137,7 +139,7 @@ def _show(path: Path, runs: "list[Imported]", profile: "Profile") -> None:
                 [
                     region,
                     sample.replace("_", " "),
-                    *(console.number(getattr(error, key)) for key in ("mape", "p95", "max")),
+                    *(console.number(round(getattr(error, key), 2)) for key in ERRORS),
                 ]
                 for sample, errors in columns
                 for region, error in errors.items()
