@@ -18,6 +18,7 @@ from calibrate.imported.speeds import most_tokens_held, speed_points
 from calibrate.profile import DISCIPLINES, Profile
 from calibrate.schema import ProfileError, integer, one_of
 from calibrate.steps import Measurement, Step
+from calibrate.steptime import PiecewiseLinear
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -77,6 +78,8 @@ def imported_profile(runs: Sequence[Imported], options: ImportOptions) -> Profil
         engine_overhead_s=0.0,
         rng=np.random.default_rng(options.seed),
     )
+    # What rounding leaves of a cost that the fit was told not to find.
+    cost = fit.cost if apart else replace(fit.cost, decode_context=PiecewiseLinear((1.0,), (0.0,)))
     overhead_s = found.client_overhead_s
     held = most_tokens_held(runs)
     return Profile(
@@ -103,7 +106,7 @@ def imported_profile(runs: Sequence[Imported], options: ImportOptions) -> Profil
             else f"assumed never to be full: no file says; up to about {held:,} tokens were in use"
         ),
         client_overhead_s=overhead_s or 0.0,
-        cost=fit.cost,
+        cost=cost,
         speed_points=speed_points(runs) or None,
         fit={"held_out": fit.held_out, "in_sample": fit.in_sample},
         intervals=fit.intervals if apart else {},
