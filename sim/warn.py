@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from policies.gate import Gated
 from policies.protocol import NEVER_PS
 from policies.static import Static
 from sim.ledger import REFUSED, UNFINISHED, UNSET
@@ -140,7 +141,8 @@ def warnings_of(
         about += _about_ranges(kind.profile, stored_tokens, own)
         begin += kind.count
         found += about if len(fleet) == 1 else [f"{kind.profile.name}: {each}" for each in about]
-    if options.goodput_ms is not None and not isinstance(policy, Static):
+    inner = policy.policy if isinstance(policy, Gated) else policy
+    if options.goodput_ms is not None and not isinstance(inner, Static):
         found.append(
             f"{policy.label} does not see the goodput limits: a policy is shown SLAs, "
             + (

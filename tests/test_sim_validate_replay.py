@@ -114,3 +114,12 @@ def test_a_batch_that_the_server_does_not_have_is_refused():
         in_front(make_policy("static(17)"), 16)
     assert in_front(make_policy("static(16)"), 16).seats == 16
     assert in_front(make_policy("saber"), 16) == make_policy("saber")
+
+
+def test_a_fixed_batch_at_a_gate_is_not_said_to_overlook_limits():
+    trace = Trace([0.0, 1.0], [20, 20], [5, 5], sla_s=9.0)
+    limits = setting(goodput_ms={"ttft": 500.0})
+    for text, said in (("static(8)", False), ("saber", True)):
+        found = pair(trace, text, Served(max_num_seqs=256), limits)
+        assert any("goodput limits" in each for each in found.simulated.warnings) == said
+        assert found.measured.summary()["goodput_pct"] == 100
