@@ -6,6 +6,8 @@ from itertools import count
 import numpy as np
 from servers.engine import Engine
 
+from calibrate.endpoint import plan as plan_module
+from calibrate.endpoint import sender
 from calibrate.endpoint.exchange import Reply
 from calibrate.endpoint.findings import Seen
 from calibrate.endpoint.plan import Bounds, Facts, plan
@@ -20,6 +22,21 @@ COST = StepCost.affine(
     prompt_token_s=5e-5,
     attention_token2_s=2e-9,
 )
+
+QUICK = StepCost.affine(decode_s=0.002, sequence_s=0.0002, prefill_s=0.002, prompt_token_s=2e-5)
+
+
+def make_brief(monkeypatch):
+    """Make calibrations of one round with short answers: enough to fit, not to fit well."""
+    for name, value in (
+        ("ROUNDS", 1),
+        ("ANSWER_TOKENS", 24),
+        ("ALONE_ANSWER_TOKENS", 12),
+        ("ALONE_TIMES", 1),
+        ("LONG_TOKENS", 512),
+    ):
+        monkeypatch.setattr(plan_module, name, value)
+    monkeypatch.setattr(sender, "LONGEST_WAIT_S", 0.05)
 
 
 class Virtual:

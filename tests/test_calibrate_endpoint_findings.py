@@ -35,9 +35,7 @@ def test_without_evidence_the_discipline_is_assumed_and_says_so():
 @pytest.mark.parametrize("tokens", [256, 512, 1024, 2048])
 @pytest.mark.parametrize("jitter_s", [0.0, 0.002])
 def test_the_budget_is_found(tokens, jitter_s):
-    found = batched_tokens(
-        seen(scouts(4096), max_num_batched_tokens=tokens, jitter_s=jitter_s)
-    )
+    found = batched_tokens(seen(scouts(4096), max_num_batched_tokens=tokens, jitter_s=jitter_s))
     assert found.tokens == tokens
     assert found.source.startswith("found")
 

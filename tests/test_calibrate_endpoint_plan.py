@@ -142,5 +142,5 @@ def test_a_session_knows_what_it_sends():
     session = Session(3, (10, 20), 5, (7,))
     assert session.requests == 7
     assert session.tokens == 3 * 30 + 7 + 3 * 2 * 5 + 1
-    with pytest.raises(ProfileError, match="session.prompts"):
+    with pytest.raises(ProfileError, match=r"session\.prompts"):
         Session(1, (), 5)

@@ -113,7 +113,7 @@ class Sender:
     async def _refused(self, session: Session, failure: Reply, waits: int) -> None:
         if waits < MOST_FAILURES:
             wished_s = 2.0**waits if failure.retry_after_s is None else failure.retry_after_s
-            await self._wait(min(wished_s, LONGEST_WAIT_S), failure)
+            await self._wait(wished_s, failure)
         elif session.level > 2:
             self.refused_level = session.level
             self.say(
@@ -135,7 +135,8 @@ class Sender:
         else:
             await self._wait(2.0**self.failures, failure)
 
-    async def _wait(self, seconds: float, failure: Reply) -> None:
+    async def _wait(self, wished_s: float, failure: Reply) -> None:
+        seconds = min(wished_s, LONGEST_WAIT_S)
         if seconds >= self.seconds_left:
             raise Stopped(f"the time agreed to would be over before another try: {failure.reason}")
         self.say(f"waiting {seconds:g} s: {failure.reason}")
