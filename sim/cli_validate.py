@@ -16,9 +16,11 @@ DEFAULT_MAX_REQUESTS = 2000
 
 
 def validate(
-    url: flags.Url,
-    model: flags.Model,
+    ctx: typer.Context,
     profile: flags.Profile,
+    url: flags.Url = None,
+    model: flags.Model = None,
+    measured: flags.Measured = None,
     api: flags.Api = "completions",
     api_key_env: flags.ApiKeyEnv = None,
     max_requests: flags.MaxRequests = DEFAULT_MAX_REQUESTS,
@@ -61,6 +63,7 @@ def validate(
       saber validate URL --model M --profile my.json --trace day.csv --out day
       saber validate URL --model M --profile my.json --repeats 5 --figure cdf.png
       saber validate URL --model M --profile my.json --dry-run
+      saber validate --measured result.json --profile my.json --max-num-seqs 128
 
     Exit codes: 0 no number is outside of its limit, 1 one is, or nothing was served, 2 bad input,
     3 nothing could be told, 130 interrupted: what there is by then is compared all the same.
@@ -80,6 +83,34 @@ def validate(
     from sim.validate.replay import Setting, simulated
     from sim.validate.verdict import parse_tolerance
 
+    options = given.run_options(
+        discipline=discipline,
+        goodput=goodput,
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
+        max_model_len=max_model_len,
+        kv_tokens=kv_tokens,
+        client_overhead_s=client_overhead_s,
+    )
+    if measured is not None:
+        from sim.cli_validate_imported import refuse_idle, validate_imported
+
+        refuse_idle(ctx, measured)
+        validate_imported(
+            measured,
+            profile=profile,
+            options=options,
+            sla=sla,
+            seed=seed,
+            tolerance=tolerance,
+            out=out,
+            figure=figure,
+            json=json,
+        )
+        return
+    if url is None or model is None:
+        missing = "URL" if url is None else "--model"
+        raise OptionError(f"{missing} is missing: expected URL and --model, or --measured FILE")
     limits = parse_tolerance(tolerance)
     duration_each_s = None if duration is None else seconds_of(duration, "--duration")
     drain_s, timeout_s = seconds_of(drain, "--drain"), seconds_of(timeout, "--timeout")
@@ -90,15 +121,6 @@ def validate(
     picture = None if figure is None else figure_file(figure, False, figure)
     if out is not None:
         console.writable(out / DOCUMENT)
-    options = given.run_options(
-        discipline=discipline,
-        goodput=goodput,
-        max_num_seqs=max_num_seqs,
-        max_num_batched_tokens=max_num_batched_tokens,
-        max_model_len=max_model_len,
-        kv_tokens=kv_tokens,
-        client_overhead_s=client_overhead_s,
-    )
     with console.stdout_for_json(json), console.progress("reading"):
         found = cli_inputs.profile_of(profile, options)
         if feedback_delay_s is None:

@@ -10,10 +10,23 @@ from sim import cli_options as given
 SERVER = "The server"
 
 Url = Annotated[
-    str, typer.Argument(metavar="URL", help="Of an OpenAI-compatible API: http://HOST:PORT/v1.")
+    str | None,
+    typer.Argument(
+        metavar="URL",
+        help="Of an OpenAI-compatible API: http://HOST:PORT/v1.",
+        show_default=False,
+    ),
 ]
 Model = Annotated[
-    str, typer.Option(metavar="NAME", help="Model to ask for.", rich_help_panel=SERVER)
+    str | None, typer.Option(metavar="NAME", help="Model to ask for.", rich_help_panel=SERVER)
+]
+Measured = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="No server: compare with what vllm bench, GuideLLM or inference-perf measured.",
+        rich_help_panel=SERVER,
+    ),
 ]
 Profile = Annotated[
     str,
