@@ -44,14 +44,15 @@ def show_validated(validated: Sequence[Validated], title: str, limits: Sequence[
         console.show_table(f"{title}, under {each.policy}{again}", HEADINGS, rows)
         console.show(*(f"{name:12} {value}" for name, value in _facts(each).items()), "")
     judged = ", ".join(f"{limit.name} {limit.most:g}" for limit in limits)
+    was_driven = any(_worst(each).p99_s is not None for each in validated)
     console.show(
-        f"Limits: {judged} ({'%' if len(limits) else ''} of what was measured; points of goodput).",
+        f"Limits: {judged} (percent of what was measured; points of goodput).",
         "Latencies are over the requests that finished on both sides. "
         + (
             "Intervals are over the repeats."
             if validated[0].comparison.repeats > 1
             else "Intervals are over the requests of one replay: another one would differ by more "
-            "than they say; repeat it (--repeats 5)."
+            f"than they say; {'repeat it (--repeats 5)' if was_driven else 'measure it again'}."
         ),
         *_conclusion(validated),
     )
@@ -89,18 +90,27 @@ def _facts(each: Validated) -> dict[str, str]:
         f"{name.upper()} {console.number(apart)} %"
         for name, apart in comparison.per_request_pct.items()
     )
-    records = [record for replay in each.replays for record in replay.done.replayed.records]
-    worst = max(each.replays, key=lambda replay: replay.done.replayed.lateness.p99_s or 0)
-    return {
+    facts = {
         "requests": f"{comparison.submitted:,} sent, {comparison.both_finished:,} finished on both "
         "sides",
         "measured": _statuses([replay.pair.measured for replay in each.replays]),
         "simulated": _statuses([replay.pair.simulated for replay in each.replays]),
         "one by one": f"off by {one_by_one} in the median",
-        "driver": f"event loop late by {_late(worst.done.replayed.lateness)}; arrivals by "
-        f"{_late(arrival_lateness(records))}; completions told after "
-        f"{_late(notice_lateness(records))}",
     }
+    worst = _worst(each)
+    if worst.p99_s is not None:  # else it was not this driver that sent them
+        records = [record for replay in each.replays for record in replay.done.replayed.records]
+        facts["driver"] = (
+            f"event loop late by {_late(worst)}; arrivals by {_late(arrival_lateness(records))}; "
+            f"completions told after {_late(notice_lateness(records))}"
+        )
+    return facts
+
+
+def _worst(each: Validated) -> Lateness:
+    """Return the lateness of the replay whose driver was latest."""
+    found = [replay.done.replayed.lateness for replay in each.replays]
+    return max(found, key=lambda late: late.p99_s or 0)
 
 
 def _statuses(results: Sequence[Result]) -> str:
