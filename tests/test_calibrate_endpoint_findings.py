@@ -1,5 +1,7 @@
 """What many sessions say together: discipline, budget, limit, and the cost itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from endpoint_cases import COST, Virtual, measured
@@ -62,6 +64,28 @@ def test_waiting_for_prompts_of_others_is_no_limit():
     slow = seen([Session(8, (500, 500), 30)], max_num_batched_tokens=64, max_num_seqs=64)
     assert slow[0].observed.together < 8
     assert most_together(slow) is None
+
+
+def test_first_tokens_that_were_held_back_are_no_limit():
+    (one,) = seen([Session(3, (64,), 50)])
+    *others, last = one.exchanges
+    end_s = last.reply.token_s[-1]
+    late = type(last.reply)("finished", 0.0, end_s + 0.1, (end_s + 0.1,) * 50, 64)
+    bunched = Seen.of(one.session, [*others, type(last)(64, late)])
+    assert bunched.observed.together == 2
+    assert most_together([bunched]) is None
+
+
+def test_chunks_that_late_tokens_hide_are_no_evidence():
+    one, other = seen([Session(2, (64,), 120, (2048,))] * 2, max_num_batched_tokens=512)
+    (insert,) = one.observed.inserts
+    gaps_s = list(insert.gaps_s)
+    gaps_s[-3] = float("nan")
+    hidden = replace(one.observed, inserts=(replace(insert, gaps_s=tuple(gaps_s)),))
+    one = replace(one, observed=hidden)
+    assert batched_tokens([one, other]).tokens == 512
+    assert batched_tokens([one]).tokens is None
+    assert "too unevenly" in batched_tokens([one]).source
 
 
 def test_speeds_are_tokens_over_the_time_between_first_and_last():

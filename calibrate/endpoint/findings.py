@@ -97,7 +97,10 @@ def batched_tokens(seen: Iterable[Seen]) -> Budget:
     between it lies. A power of two near there, the usual setting, is taken for it where most
     prompts were cut as it would cut them.
     """
-    inserts = [(one.session.level, each) for one in seen for each in one.observed.inserts]
+    sent = [(one.session.level, each) for one in seen for each in one.observed.inserts]
+    inserts = [(level, each) for level, each in sent if each.is_clear]
+    if sent and not inserts:
+        return Budget(None, "unknown: tokens arrived too unevenly to tell the steps of a prompt")
     estimates = [level + _chunk_tokens(each) for level, each in inserts if each.chunks > 1]
     if not estimates:
         largest = max((level + each.prompt_tokens for level, each in inserts), default=0)
@@ -116,11 +119,10 @@ def batched_tokens(seen: Iterable[Seen]) -> Budget:
 
 def _chunk_tokens(each: Insert) -> float:
     """Return the tokens of a whole chunk, taking a token's time to be the same in all."""
-    n = each.chunks
-    stretch_s = np.array(each.gaps_s[-n:]) - each.decode_s
-    whole_s, last_s = float(np.nanmean(stretch_s[:-1])), stretch_s[-1]
-    last = 0.0 if np.isnan(last_s) else max(float(last_s), 0.0) / whole_s
-    return each.prompt_tokens / (n - 1 + min(last, 1.0))
+    stretch_s = np.array(each.gaps_s) - each.decode_s
+    whole_s = stretch_s[:-1][stretch_s[:-1] > stretch_s.max() / 2]
+    last = max(float(stretch_s[-1] / whole_s.mean()), 0.0)
+    return each.prompt_tokens / (len(whole_s) + min(last, 1.0))
 
 
 def most_together(seen: Iterable[Seen]) -> int | None:
@@ -138,14 +140,24 @@ def most_together(seen: Iterable[Seen]) -> int | None:
 
 
 def _waited(one: Seen) -> bool:
-    """Whether requests waited for a seat rather than for each other's prompts."""
+    """Whether requests waited for a seat rather than for each other's prompts.
+
+    One whose first tokens arrived together was held back on its way, and tells nothing.
+    """
     firsts = [e for e in one.exchanges if not e.inserted]
     first_wave = sorted(firsts, key=lambda e: e.reply.sent_s)[: one.session.level]
     ended_s = min(e.reply.token_s[-1] for e in first_wave)
+    if any(_held_back(e) for e in first_wave if e.reply.token_s[0] >= ended_s):
+        return False
     started_s = sorted(e.reply.token_s[0] for e in first_wave)
     in_time = [s for s in started_s if s < ended_s]
     # Those of the first seats came one after the other; then none did until somebody left.
     return len(in_time) < len(started_s) and ended_s - in_time[-1] > (in_time[-1] - started_s[0])
+
+
+def _held_back(e: Exchange) -> bool:
+    """Whether a request's first token arrived together with its second."""
+    return e.reply.output_tokens > 1 and e.reply.token_s[0] == e.reply.token_s[1]
 
 
 def speed_points(seen: Iterable[Seen], limit: int | None) -> Pairs:
@@ -259,9 +271,8 @@ def _alone(seen: Iterable[Seen]) -> dict[int, list[tuple[int, float]]]:
     for one in seen:
         if one.session.level == 1 and not one.session.inserts:
             for e in one.exchanges:
-                first_s, *later_s = e.reply.token_s
-                if not later_s or later_s[0] > first_s:
-                    ttft_s = first_s - e.reply.sent_s
+                if not _held_back(e):
+                    ttft_s = e.reply.token_s[0] - e.reply.sent_s
                     found[e.prompt_tokens].append((one.session.round, ttft_s))
     return dict(sorted(found.items()))
 

@@ -76,6 +76,11 @@ class Insert:
         return 1 + int((stretch_s[:-1] > np.nanmax(stretch_s) / 2).sum())
 
     @property
+    def is_clear(self) -> bool:
+        """Whether none of its gaps is hidden."""
+        return not np.isnan(self.gaps_s).any()
+
+    @property
     def at_once(self) -> bool:
         """Whether its first token came with tokens of the streams: of one step with them."""
         return abs(self.apart_s) < AT_ONCE * self.decode_s
