@@ -35,6 +35,10 @@ def test_every_command_of_the_tool_has_an_example():
         *("check", "report"),
     ):
         assert f"saber {command} " in text
+    # These need a server: tests/test_docs_validate.py runs them as that page has them.
+    served = "".join(block for language, block in BLOCKS if language == "sh")
+    assert "saber calibrate endpoint " in served
+    assert "saber validate " in served
 
 
 @pytest.mark.parametrize("block", COMMANDS, ids=lambda block: block.splitlines()[0])
