@@ -128,31 +128,29 @@ def _chunk_tokens(each: Insert) -> float:
 def most_together(seen: Iterable[Seen]) -> int | None:
     """Return how many requests a server runs together at most; None where it ran all.
 
-    By the sessions in which some had their first token only when others had ended, and whose
-    prompts, taken one after the other, would have had theirs long before.
+    By the sessions in which some had their first token only when others had ended, though prompts
+    taken one after the other would have had theirs long before.
     """
-    limits = [
-        one.observed.together
-        for one in seen
-        if one.observed.together < one.session.level and _waited(one)
-    ]
-    return max(limits, default=None)
+    limits = [_limit(one) for one in seen]
+    return max((limit for limit in limits if limit is not None), default=None)
 
 
-def _waited(one: Seen) -> bool:
-    """Whether requests waited for a seat rather than for each other's prompts.
+def _limit(one: Seen) -> int | None:
+    """Return how many requests of a session had a seat before any left, if others had none.
 
-    One whose first tokens arrived together was held back on its way, and tells nothing.
+    One whose first tokens arrived together was held back on its way: where most of those that
+    came late are such, they tell nothing.
     """
-    firsts = [e for e in one.exchanges if not e.inserted]
-    first_wave = sorted(firsts, key=lambda e: e.reply.sent_s)[: one.session.level]
-    ended_s = min(e.reply.token_s[-1] for e in first_wave)
-    if any(_held_back(e) for e in first_wave if e.reply.token_s[0] >= ended_s):
-        return False
-    started_s = sorted(e.reply.token_s[0] for e in first_wave)
-    in_time = [s for s in started_s if s < ended_s]
+    clients = [e for e in one.exchanges if not e.inserted]
+    wave = sorted(clients, key=lambda e: e.reply.sent_s)[: one.session.level]
+    ended_s = min(e.reply.token_s[-1] for e in wave)
+    late = [e for e in wave if e.reply.token_s[0] >= ended_s]
+    in_time_s = sorted(e.reply.token_s[0] for e in wave if e.reply.token_s[0] < ended_s)
+    if not late or not in_time_s or 2 * sum(map(_held_back, late)) > len(late):
+        return None
     # Those of the first seats came one after the other; then none did until somebody left.
-    return len(in_time) < len(started_s) and ended_s - in_time[-1] > (in_time[-1] - started_s[0])
+    pause_s = ended_s - in_time_s[-1]
+    return len(in_time_s) if pause_s > in_time_s[-1] - in_time_s[0] else None
 
 
 def _held_back(e: Exchange) -> bool:

@@ -23,6 +23,8 @@ ALONE_TIMES = 3
 MOST_LEVEL = 64
 ROUNDS = 3
 INSERTED_AT = (4, 16)
+LARGE_SHARE = 1 / 8
+"""A session of more of the requests than this waits for all that are smaller."""
 FLOOR_REQUESTS = 40
 """Fewer cannot give a profile."""
 UNKNOWN_MODEL_LEN = 4096
@@ -143,7 +145,7 @@ def plan(facts: Facts, bounds: Bounds, done: Collection[Session] = ()) -> Plan:
     Round after round the same: prompts of increasing lengths, alone; levels of clients with short
     prompts and long ones; prompts among running streams. First what no profile can do without, and
     the first round as a whole before the others, so that a run that ends early has a bit of
-    everything.
+    everything; last the levels that would take a large share of what may be sent.
 
     Parameters
     ----------
@@ -160,10 +162,13 @@ def plan(facts: Facts, bounds: Bounds, done: Collection[Session] = ()) -> Plan:
     """
     rounds = [list(_round(facts, bounds, number)) for number in range(ROUNDS)]
     vital = _vital(rounds[0])
+    ordered = [session for sessions in rounds for session in sessions]
+    large = [s for s in ordered if s.requests > bounds.requests * LARGE_SHARE]
+    usual = [s for s in ordered if s not in large]
     kept: list[Session] = []
     dropped: list[Session] = []
     requests, seconds = bounds.requests, bounds.seconds
-    for session in dict.fromkeys([*vital, *(s for sessions in rounds for s in sessions)]):
+    for session in dict.fromkeys([*vital, *usual, *large]):
         if session not in done:
             if session.requests > requests or facts.seconds(session) > seconds:
                 dropped.append(session)
