@@ -142,8 +142,11 @@ class Scripted:
         if fate == "finished":
             middle_s = sent_s + self.service_s / 2
             token_s = tuple(np.linspace(middle_s, clock(), ask.max_tokens).tolist())
-            return Reply(fate, sent_s, clock(), token_s, len(ask.prompt), counted=True)
-        return Reply(fate, sent_s, clock(), reason=f"HTTP 429: {fate} on purpose")
+            closed_s = clock() + 0.001  # the stream goes on a little after its last token
+            return Reply(fate, sent_s, closed_s, token_s, len(ask.prompt), counted=True)
+        token_s = (sent_s, clock()) if fate == "broken" else ()
+        status = "failed" if fate == "broken" else fate
+        return Reply(status, sent_s, clock(), token_s, reason=f"HTTP 429: {fate} on purpose")
 
 
 def setting(**options):

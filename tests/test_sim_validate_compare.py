@@ -104,6 +104,21 @@ def test_intervals_of_one_replay_know_how_requests_vary():
     assert held >= 51
 
 
+def test_what_comes_together_widens_the_interval():
+    n = 900
+    rng_ = np.random.default_rng(3)
+    ttft_s, e2e_s = np.full(n, 0.5), np.full(n, 2.0)
+    apart = rng_.normal(0, 0.1, n)
+    widths = {}
+    for name, errors in (("apart", apart), ("together", np.repeat(apart[: n // 30], 30))):
+        ours, theirs = result(ttft_s, e2e_s), result(ttft_s, e2e_s * (1 + errors))
+        error = compare([(ours, theirs)], rng()).error("e2e.mean").error
+        widths[name] = error.high - error.low
+    # 95 % of a mean of n independent errors of 10 % each, and of 30 times fewer.
+    assert widths["apart"] == pytest.approx(2 * 1.96 * 10 / n**0.5, rel=0.25)
+    assert widths["together"] > 3 * widths["apart"]
+
+
 def test_intervals_are_over_the_repeats_where_there_are_some():
     pairs = [(result(*drawn(0)), result(*drawn(0, scale=scale))) for scale in (1.02, 1.04, 1.06)]
     found = compare(pairs, rng())

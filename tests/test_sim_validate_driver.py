@@ -110,6 +110,9 @@ def test_what_the_server_does_not_finish_is_counted_and_the_policy_forgets_it(st
     assert lost.reason == f"HTTP 429: {status} on purpose"
     assert lost.gone_ps == pytest.approx(lost.arrival_ps + 0.5e12, rel=1e-6)
     assert lost.finished_ps == -1
+    served = found.records[1]
+    assert served.finished_ps == pytest.approx(served.arrival_ps + 0.5e12, rel=1e-9)
+    assert served.gone_ps == -1
     assert found.ending == "complete"
 
 
@@ -136,6 +139,9 @@ def test_a_server_that_dies_ends_the_replay_but_one_that_turns_away_does_not():
     found = replayed(steady(200), standing(make_policy("static(8)")), dies, setting())
     assert found.ending == "stopped"
     assert len(found.records) == 35
+    limps = Scripted(lambda number: "failed" if number % 30 else "finished", service_s=0.01)
+    found = replayed(steady(200), standing(make_policy("static(8)")), limps, setting())
+    assert found.ending == "complete"
     full = Scripted(lambda number: "finished" if number < 5 else "refused", service_s=0.01)
     found = replayed(steady(200), standing(make_policy("static(8)")), full, setting())
     assert found.ending == "complete"

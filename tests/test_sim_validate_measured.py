@@ -41,16 +41,17 @@ def test_it_is_busy_while_an_exchange_is_open():
 
 
 def test_what_did_not_finish_has_a_reason_and_wastes_its_tokens(tmp_path):
-    script = ["failed", "finished", "never", "finished"].__getitem__
+    script = ["broken", "finished", "never", "finished"].__getitem__
     result = measured(script, [0.0, 0.1, 0.2, 0.3], drain_s=5)
     assert result.summary()["statuses"]["failed"] == 1
-    assert result.ledger.reason[0] == "HTTP 429: failed on purpose"
+    assert result.ledger.reason[0] == "HTTP 429: broken on purpose"
     assert set(result.ledger.gone_ps) == {0}
+    assert result.summary()["wasted_tokens"] == 2
     assert result.summary()["goodput_pct"] == 50
     path = tmp_path / "measured.parquet"
     result.save(path, {"side": "measured"})
     run = read_run(path)
     assert run.requests["status"].tolist() == ["failed", "finished", "unfinished", "finished"]
     assert run.configuration["side"] == "measured"
-    assert run.reasons[0] == "HTTP 429: failed on purpose"
-    assert run.tokens.counts[0, -1].sum() == 8  # after the first, of the two that finished
+    assert run.reasons[0] == "HTTP 429: broken on purpose"
+    assert run.tokens.counts[0, -1].sum() == 4 + 4 + 1  # after the first one of a request

@@ -74,6 +74,13 @@ def test_prompts_differ_between_replays_and_are_the_same_for_the_same_stream():
     assert not {ask.prompt for ask in first.asks} & {ask.prompt for ask in other.asks}
 
 
+def test_no_prompt_is_made_that_will_not_be_sent():
+    trace = Trace([0.0, 1.0], [5, 10**9], [5, 5])
+    plan = plan_of(trace, Asking(), np.random.default_rng(0), drain_s=1, max_model_len=100)
+    assert set(plan.refusals) == {1}
+    assert len(plan.asks) == 2
+
+
 def test_files_have_names_that_say_which_policy_and_never_the_same_one():
     texts = ["static(8)", "saber", "saber(lpq=all)", "my:policy", "my policy", "()", "saber"]
     assert names_of(texts) == [
