@@ -88,12 +88,12 @@ def test_chunks_that_late_tokens_hide_are_no_evidence():
     assert "too unevenly" in batched_tokens([one]).source
 
 
-def test_speeds_are_tokens_over_the_time_between_first_and_last():
+def test_speeds_are_gaps_over_the_time_between_first_and_last():
     one, many = seen([Session(1, (64,), 50), Session(4, (64,), 50)])
     points = speed_points([one, many], limit=None)
     assert [load for load, _ in points] == [1.0] + [4.0] * 4
     reply = one.exchanges[0].reply
-    assert points[0][1] == pytest.approx(50 / (reply.token_s[-1] - reply.token_s[0]), rel=1e-4)
+    assert points[0][1] == pytest.approx(49 / (reply.token_s[-1] - reply.token_s[0]), rel=1e-4)
     assert points[0][1] > points[1][1]
 
 

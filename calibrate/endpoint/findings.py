@@ -161,9 +161,9 @@ def _held_back(e: Exchange) -> bool:
 def speed_points(seen: Iterable[Seen], limit: int | None) -> Pairs:
     """Return (load, tokens/s) of each request that ran beside others of its session.
 
-    As in the offline phase of SABER: its tokens over the time from its first to its last one, in
-    which prompts of others held it up. Without sessions of more requests than the server runs
-    together, and those with prompts sent among streams.
+    As in the offline phase of SABER: the speed from its first token to its last one, with what
+    prompts of others held it up. Without sessions of more requests than the server runs together,
+    and those with prompts sent among streams.
     """
     points = []
     for one in seen:
@@ -171,9 +171,9 @@ def speed_points(seen: Iterable[Seen], limit: int | None) -> Pairs:
         if one.session.inserts or (limit is not None and level > limit):
             continue
         for e in one.exchanges:
-            generating_s = e.reply.token_s[-1] - e.reply.token_s[0]
-            if e.reply.output_tokens > 1 and generating_s > 0:
-                points.append((float(level), round(e.reply.output_tokens / generating_s, 4)))
+            # Gaps, not tokens, over their time: answers of all lengths then have one speed.
+            if e.reply.tokens_per_s is not None:
+                points.append((float(level), round(e.reply.tokens_per_s, 4)))
     return tuple(points)
 
 

@@ -117,8 +117,8 @@ def endpoint_profile(options: EndpointOptions, looked: Looked, seen: Sequence[Se
             "client_overhead_s": "time to the first token of a prompt of a few tokens, less a "
             "decode step of one sequence",
             "discipline": looked.discipline.source,
-            "speed_points": "measured in closed loops of each level: a request's tokens over the "
-            "time from its first to its last one",
+            "speed_points": "measured in closed loops of each level: the gaps between a request's "
+            "tokens over the time from its first to its last one",
             "provenance.max_num_batched_tokens": looked.budget.source,
         },
         discipline=looked.discipline.name,
