@@ -1,4 +1,4 @@
-# make demo | test | check | test-torch | notebooks | lint | bench: each makes the environment it needs.
+# make demo | test | check | test-torch | test-engine | notebooks | lint | bench: each makes its environment.
 # Needs only Python 3.11 to 3.13, make and git. Another Python: make test PYTHON=python3.12
 
 PYTHON ?= python3
@@ -8,15 +8,16 @@ PYTEST_ARGS ?= -n auto
 APP := $(ENVS)/.venv
 TEST := $(ENVS)/.venv-test
 TORCH := $(ENVS)/.venv-torch
+ENGINE := $(ENVS)/.venv-engine
 LINT := $(ENVS)/.venv-lint
 NOTEBOOKS := $(ENVS)/.venv-notebooks
 # Enough to see that every cell runs; opened by a reader, a notebook takes its own number.
 NOTEBOOK_SEEDS ?= 4
-# The measuring is tested on the CPU: another build of PyTorch, make test-torch TORCH_SPEC=torch
+# Tests with PyTorch run on the CPU: another build of it, make test-torch TORCH_SPEC=torch
 TORCH_SPEC ?= torch==2.13.0
 FIGURE := out/saber-compare.png
 
-.PHONY: help demo test check test-torch notebooks lint bench format clean python
+.PHONY: help demo test check test-torch test-engine notebooks lint bench format clean python
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +25,7 @@ help:
 	@echo "make test        run the tests"
 	@echo "make check       the regression gate: six scenarios against tests/golden's baseline"
 	@echo "make test-torch  run the tests of the measuring modules, with PyTorch (a large download)"
+	@echo "make test-engine run the tests against a real engine, vLLM on the CPU (Linux; a large download)"
 	@echo "make notebooks   execute every notebook, with few seeds"
 	@echo "make lint        ruff, mypy --strict, import-linter"
 	@echo "make bench       measure the simulator's speed"
@@ -44,6 +46,9 @@ check: $(APP)/.done
 test-torch: $(TORCH)/.done
 	$(TORCH)/bin/python -m pytest -p no:xdist tests/with_torch
 
+test-engine: $(ENGINE)/.done
+	$(ENGINE)/bin/python -m pytest -p no:xdist tests/with_engine
+
 notebooks: $(NOTEBOOKS)/.done
 	SABER_SEEDS=$(NOTEBOOK_SEEDS) $(NOTEBOOKS)/bin/python -m pytest --nbmake -n auto notebooks/*.ipynb
 
@@ -61,7 +66,7 @@ format: $(LINT)/.done
 	$(LINT)/bin/ruff format
 
 clean:
-	rm -rf $(APP) $(TEST) $(TORCH) $(NOTEBOOKS) $(LINT) build dist out *.egg-info
+	rm -rf $(APP) $(TEST) $(TORCH) $(ENGINE) $(NOTEBOOKS) $(LINT) build dist out *.egg-info
 
 # A stamp, so that a second call installs nothing unless the dependencies changed.
 $(APP)/.done: EXTRAS :=
@@ -79,6 +84,12 @@ $(TORCH)/.done: pyproject.toml | python
 	$(@D)/bin/python -m pip install -qq --disable-pip-version-check '$(TORCH_SPEC)' numpy scipy
 	$(@D)/bin/python -m calibrate --model tiny --device cpu --quick --out $(@D)/offline.json
 	$(@D)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[test-gpu]'
+	@touch $@
+
+ENGINE_FILES := tests/with_engine/install.sh tests/with_engine/requirements.txt
+$(ENGINE)/.done: pyproject.toml $(ENGINE_FILES) | python
+	PYTHON=$(PYTHON) sh tests/with_engine/install.sh $(@D) '$(TORCH_SPEC)'
+	$(@D)/bin/python -m pip install -qq --disable-pip-version-check --no-compile --editable '.[test]'
 	@touch $@
 
 python:

@@ -1,6 +1,7 @@
 """How fast the simulator is: requests a CPU second, beside the bare SimPy event rate and step mode.
 
-Run by ``make bench``, with `bench_cluster`, `bench_stream` and `bench_sweep`, which run alone too.
+Run by ``make bench``, with `bench_cluster`, `bench_stream`, `bench_sweep` and `bench_client`, which
+run alone too.
 Times are CPU seconds of one process and include what `simulate` does to give full per-request
 results; ratios within one run are what to compare, since machines are shared.
 ``python tests/bench.py --quick`` takes a twentieth of the requests.
@@ -12,6 +13,7 @@ import argparse
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+import bench_client
 import bench_cluster
 import bench_stream
 import bench_sweep
@@ -95,6 +97,7 @@ def main() -> None:
     bench_cluster.clusters(scale, events)
     bench_stream.streams(scale)
     bench_sweep.sweeps(scale)
+    bench_client.client(min(scale, 5))
     print(f"bare SimPy: {events:,.0f} events a CPU s, again {bare_event_rate():,.0f}")
     print("at least: what is expected where bare SimPy does about 2.6 million")
 
