@@ -14,12 +14,29 @@ from servers.engine import Engine
 from calibrate import load_profile
 from calibrate.endpoint.client import Endpoint
 from calibrate.endpoint.exchange import Reply
+from calibrate.endpoint.server import Server
 from sim.options import RunOptions
 from sim.validate.asks import plan_of
 from sim.validate.driver import Driver
 from sim.validate.replay import Setting, decider_of, in_front
 
 PROFILE = replace(load_profile("paper-qwen2.5-coder-3b"), client_overhead_s=0.0)
+SERVER = Server(
+    endpoint=Endpoint("http://host:8000/v1", "m"),
+    takes_ids=True,
+    vocabulary=(0, 9),
+    tokens_per_word=1.0,
+    tokens_fixed=0,
+    keeps_length=True,
+    counts_tokens="at the end",
+    engine="",
+    version="",
+    max_model_len=None,
+    kv_tokens=None,
+    block_size=None,
+    metrics=False,
+    requests=1,
+)
 SETTLING = 12
 """Rounds of the loop that a client needs at most to react to the end of a step."""
 

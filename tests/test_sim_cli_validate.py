@@ -82,6 +82,10 @@ def test_both_policies_are_measured_simulated_and_kept(folder, server, tmp_path,
     ]
     for each in document["policies"]:
         [replay] = each["replays"]
+        assert {v["name"]: v["limit"] for v in each["verdicts"]} == {
+            "e2e.p50": 400, "tpot.p50": 400, "ttft.p50": 4000, "goodput": 99,
+        }  # fmt: skip
+        assert {v["outcome"] for v in each["verdicts"]} == {"within"}
         assert replay["measured"]["statuses"]["finished"] == 30
         assert replay["simulated"]["statuses"]["finished"] == 30
         assert replay["driver"]["event_loop"]["p50_s"] < 1
@@ -231,6 +235,20 @@ def test_requests_beyond_the_model_are_not_sent(folder, capsys):
     assert 0 < refused == replay["simulated"]["statuses"]["refused"]
     assert len(paced.asked) == 31 - refused
     assert "the server's max_model_len is 50" in said.err
+
+
+def test_what_takes_too_long_is_given_up_and_counted(folder, capsys):
+    long = folder / "long.csv"
+    rows = [f"{0.3 * i:.1f},20,{300 if i == 1 else 5},60" for i in range(4)]
+    long.write_text("arrival_s,prompt_tokens,output_tokens,sla_s\n" + "\n".join(rows) + "\n")
+    with serving(Paced(COST).app) as url:
+        given = words(folder, url, "--policies", "static(8)", "--timeout", "1s", "--json")
+        given[given.index(str(folder / "t.csv"))] = str(long)
+        assert main(given) == 3
+    [policy] = json.loads(capsys.readouterr().out)["policies"]
+    statuses = policy["replays"][0]["measured"]["statuses"]
+    assert statuses["timed_out"] == 1
+    assert statuses["finished"] == 3
 
 
 def test_ctrl_c_gives_what_there_is_by_then(folder, tmp_path):

@@ -3,32 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from live_cases import PROFILE, Scripted, replayed, setting, standing
+from live_cases import PROFILE, SERVER, Scripted, replayed, setting, standing
 
-from calibrate.endpoint.client import Endpoint
-from calibrate.endpoint.server import Server
 from policies.catalog import make_policy
 from sim.options import RunOptions
 from sim.validate.caveats import caveats_of, caveats_of_machine, caveats_of_server
 from sim.validate.lateness import Lateness
 from traces.request import Trace
-
-SERVER = Server(
-    endpoint=Endpoint("http://host:8000/v1", "m"),
-    takes_ids=True,
-    vocabulary=(0, 9),
-    tokens_per_word=1.0,
-    tokens_fixed=0,
-    keeps_length=True,
-    counts_tokens="at the end",
-    engine="",
-    version="",
-    max_model_len=None,
-    kv_tokens=None,
-    block_size=None,
-    metrics=False,
-    requests=1,
-)
 
 
 def trace(n=4):

@@ -1,15 +1,17 @@
 """What is sent, in which order, and what a validation is made of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from live_cases import Asking
+from live_cases import SERVER, Asking
 
 from policies.catalog import make_policy
 from sim.options import OptionError, RunOptions
 from sim.validate.asks import latest_s, plan_of
 from sim.validate.files import names_of
 from sim.validate.live import in_turn
-from sim.validate.session import in_front_of, part_of, refuse_too_many, sending_of
+from sim.validate.session import as_the_server, in_front_of, part_of, refuse_too_many, sending_of
 from traces import TraceError, workload
 from traces.request import Trace
 
@@ -72,6 +74,14 @@ def test_prompts_differ_between_replays_and_are_the_same_for_the_same_stream():
     )
     assert first.asks == again.asks
     assert not {ask.prompt for ask in first.asks} & {ask.prompt for ask in other.asks}
+
+
+def test_what_the_server_says_of_itself_is_taken_where_nothing_else_was_given():
+    told = replace(SERVER, block_size=128, max_model_len=2048)
+    found = as_the_server(RunOptions(), told)
+    assert (found.block_size, found.max_model_len) == (128, 2048)
+    assert as_the_server(RunOptions(max_model_len=1000), told).max_model_len == 1000
+    assert as_the_server(RunOptions(), SERVER) == RunOptions()
 
 
 def test_no_prompt_is_made_that_will_not_be_sent():
