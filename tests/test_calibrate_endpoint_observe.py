@@ -77,3 +77,22 @@ def test_held_back_tokens_are_counted():
     assert found.held_back == 0.75
     step_s = COST.decode_s(1, 96)
     assert [w.step_s for w in found.pure] == pytest.approx([step_s] * len(found.pure), rel=0.01)
+
+
+def test_gaps_between_tokens_that_arrived_together_are_hidden():
+    session = Session(2, (64,), 120, (1500,))
+    exchanges = Virtual(max_num_batched_tokens=512).run(session)
+    (clear,) = observe(session, exchanges).inserts
+    assert clear.is_clear
+    (insert,) = [e for e in exchanges if e.inserted]
+    held = [insert]
+    for e in exchanges:
+        if not e.inserted:
+            token_s = np.array(e.reply.token_s)
+            last = int(np.argmin(abs(token_s - insert.reply.token_s[0])))
+            token_s[last - 2] = token_s[last - 1]  # the chunk before last waited for the last
+            reply = type(e.reply)("finished", e.reply.sent_s, token_s[-1], tuple(token_s), 64)
+            held.append(type(e)(64, reply))
+    (hidden,) = observe(session, held).inserts
+    assert not hidden.is_clear
+    assert np.isnan(hidden.gaps_s[-3:-1]).all() and not np.isnan(hidden.gaps_s[-1])

@@ -61,3 +61,11 @@ def test_streams_that_do_not_advance_together_are_told():
 def test_the_nearest_step_is_found_at_the_ends_too():
     timeline = merge([(1.0, 2.0, 3.0)])
     assert [timeline.step_at(at_s) for at_s in (0.0, 1.4, 1.6, 2.9, 9.0)] == [0, 0, 1, 2, 2]
+
+
+def test_a_step_ends_no_later_than_the_next_one():
+    late = (1.0, 2.0, 3.9, 4.0, 5.0, 6.0, 7.0)
+    others = [(3.7, 4.9, 5.9, 6.9)] * 2
+    timeline = merge([late, *others])
+    assert timeline.begins == (0, 3, 3)
+    assert timeline.ends_s == pytest.approx([1.0, 2.0, 3.7, 3.7, 4.9, 5.9, 6.9])
