@@ -2,10 +2,13 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from email.utils import formatdate
 
 import pytest
 from fault_cases import FAULTS, SOUND, ask, endpoint, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from servers import behaviours as b
 from servers.misbehaving import MODEL, serving
 
@@ -290,3 +293,55 @@ def test_an_address_is_kept_without_its_last_slash(url):
 def test_nonsense_is_refused(changes):
     with pytest.raises(ProfileError, match=next(iter(changes))):
         Endpoint(**({"url": "http://host", "model": MODEL} | changes))
+
+
+fragments = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 429 No\r\n",
+        b"HTTP/1.0 200\r\n",
+        b"HTTP/1.1 099 Odd\r\n",
+        b"HTTP/1.1 101 Switching\r\n",
+        b"HTTP/1.1 100 Go on\r\n\r\n",
+        b"HTTP/9 x\r\n",
+        b"content-type: text/event-stream\r\n",
+        b"transfer-encoding: chunked\r\n",
+        b"transfer-encoding: gzip\r\n",
+        b"content-length: 40\r\n",
+        b"content-length: -1\r\n",
+        b"retry-after: Mon\r\n",
+        b"location: //\xff\r\n",
+        b"connection: close\r\n",
+        b": no name\r\n",
+        b"\r\n",
+        b"\r\n",
+        b"1c\r\n",
+        b"fffffffffffffffffff\r\n",
+        b'data: {"choices": [{"text": "a"}]}\n\n',
+        b"data: [DONE]\n\n",
+        b"0\r\n\r\n",
+    ]
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(fragments | st.binary(max_size=20), max_size=10).map(b"".join), st.booleans())
+def test_whatever_comes_back_is_one_status_and_no_exception(data, reset):
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(data)
+        writer.transport.abort() if reset else writer.close()
+
+    async def try_it():
+        net = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{net.sockets[0].getsockname()[1]}/v1"
+        async with Client(Endpoint(url, MODEL, silence_s=1.0, total_s=2.0)) as client:
+            reply = await client.complete(Ask((1,), 2))
+            with suppress(ConnectionError):
+                await client.get("/models")
+        net.close()
+        return reply
+
+    reply = run(try_it())
+    assert reply.status in STATUSES
+    assert reply.reason.isprintable() and bool(reply.reason) == (reply.status != "finished")
