@@ -24,10 +24,11 @@ LEAST_SPEED_TOKENS = 8
 def speed_points(runs: Sequence[Imported]) -> Pairs:
     """Return (load, tokens/s) of each request, for SABER's estimator.
 
-    As in the study its tokens over the time from its first to its last one, in which prompts of
-    others held it up; the load is the mean number of open requests in that time. Of closed loops
-    without known loads it is the concurrency, and of statistics there is one point a run. Without
-    requests whose first token came together with the second. Evenly thinned out to `MOST_SPEEDS`.
+    The gaps between its tokens over the time from its first to its last one, in which prompts of
+    others held it up: answers of all lengths then have one speed. The load is the mean number of
+    open requests in that time; of closed loops without known loads it is the concurrency. Of
+    statistics there is one point a run. Without requests whose first token came together with the
+    second. Evenly thinned out to `MOST_SPEEDS`.
     """
     points: list[tuple[float, float]] = []
     for run in runs:
@@ -42,7 +43,7 @@ def speed_points(runs: Sequence[Imported]) -> Pairs:
         elif run.is_closed_loop and run.concurrency is not None:
             means = means_of(run)
             if not run.requests and means is not None and means[3] > 0:
-                speeds = [means[1] / ((means[1] - 1) * means[3])]
+                speeds = [1 / means[3]]
             points += [(float(run.concurrency), speed) for speed in speeds if speed is not None]
     points.sort()
     if len(points) > MOST_SPEEDS:
@@ -58,7 +59,7 @@ def _speed(request: ImportedRequest, near_s: float) -> float | None:
         return None
     if request.gaps_s and request.gaps_s[0] < near_s:
         return None  # its first token was held up: there is no telling since when it went on
-    return request.output_tokens / seconds
+    return (request.output_tokens - 1) / seconds
 
 
 def most_tokens_held(runs: Sequence[Imported]) -> int:
