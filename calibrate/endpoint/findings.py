@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LIKELY_SHARE = 0.2
 """A power of two within this share of the estimate is taken for the server's setting."""
+WAITED_SHARE = 0.5
+"""Of the time of an answer, by which it ends after others that had a seat before it."""
 INSERTED_SHARE = 2 / 3
 """Prompts that must agree on the discipline."""
 
@@ -138,19 +140,23 @@ def most_together(seen: Iterable[Seen]) -> int | None:
 def _limit(one: Seen) -> int | None:
     """Return how many requests of a session had a seat before any left, if others had none.
 
-    One whose first tokens arrived together was held back on its way: where most of those that
-    came late are such, they tell nothing.
+    Those that waited for a seat have their last token about a whole answer after the first ones
+    left. One whose first token came late but not its last was held back on its way.
     """
     clients = [e for e in one.exchanges if not e.inserted]
     wave = sorted(clients, key=lambda e: e.reply.sent_s)[: one.session.level]
     ended_s = min(e.reply.token_s[-1] for e in wave)
-    late = [e for e in wave if e.reply.token_s[0] >= ended_s]
-    in_time_s = sorted(e.reply.token_s[0] for e in wave if e.reply.token_s[0] < ended_s)
-    if not late or not in_time_s or 2 * sum(map(_held_back, late)) > len(late):
+    started_s = sorted(e.reply.token_s[0] for e in wave if e.reply.token_s[0] < ended_s)
+    if not started_s:
         return None
+    answer_s = ended_s - started_s[0]
+    waited = sum(
+        e.reply.token_s[0] >= ended_s and e.reply.token_s[-1] - ended_s > WAITED_SHARE * answer_s
+        for e in wave
+    )
     # Those of the first seats came one after the other; then none did until somebody left.
-    pause_s = ended_s - in_time_s[-1]
-    return len(in_time_s) if pause_s > in_time_s[-1] - in_time_s[0] else None
+    pause_s = ended_s - started_s[-1]
+    return len(wave) - waited if waited and pause_s > started_s[-1] - started_s[0] else None
 
 
 def _held_back(e: Exchange) -> bool:
