@@ -149,6 +149,10 @@ def test_silence_is_measured_from_the_last_read_on():
         with pytest.raises(httpcore.ReadTimeout):  # a shorter one after a longer one
             await stream.read(10, timeout=0.01)
         second_s = loop.time() - quiet_s - first_s
+        loop.call_later(0.01, writer.write, b"x")
+        assert await stream.read(10, timeout=60.0) == b"x"  # whose limit is not waited for
+        with pytest.raises(httpcore.ReadTimeout):
+            await stream.read(10, timeout=0.01)
         loop.call_later(0.01, writer.write, b"y")
         assert await stream.read(10, timeout=None) == b"y"
         await close(net)
@@ -264,7 +268,7 @@ def test_faults_of_a_secured_server_are_counted_too(secured, monkeypatch, behavi
     running, authority = secured
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
 
-    [reply] = ask(running, behaviour)
+    [reply] = ask(running, behaviour, silence_s=1.0)
 
     assert (reply.status, reply.output_tokens) == (status, 2)
 
