@@ -96,3 +96,10 @@ def test_gaps_between_tokens_that_arrived_together_are_hidden():
     (hidden,) = observe(session, held).inserts
     assert not hidden.is_clear
     assert np.isnan(hidden.gaps_s[-3:-1]).all() and not np.isnan(hidden.gaps_s[-1])
+
+
+def test_clients_that_have_come_apart_give_no_decode_steps():
+    session = Session(2, (64,), 60)
+    first, second = Virtual().run(session)
+    assert observe(session, [first, second]).pure
+    assert observe(session, [first, type(second)(700, second.reply)]).pure == ()

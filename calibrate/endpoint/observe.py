@@ -179,11 +179,14 @@ def _windows(
     if len(marks) == 1:
         marks.append(ends[-1])
     for left, right in pairwise(marks):
-        contexts = [
-            e.prompt_tokens + (left + 1 + right) / 2 - begin
+        alive = [
+            (e, e.prompt_tokens + (left + 1 + right) / 2 - begin)
             for e, begin, tokens in zip(streams, timeline.begins, timeline.tokens, strict=True)
             if begin <= left and right < begin + tokens
         ]
+        if len({e.asked_tokens for e, _ in alive}) > 1:
+            continue  # clients that have come apart: one context is no longer that of all
+        contexts = [context for _, context in alive]
         step_s = float(timeline.ends_s[right] - timeline.ends_s[left]) / (right - left)
         yield Pure(float(np.mean(contexts)), step_s)
 
