@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibrate.endpoint.findings import speed_points, timed
+from calibrate.endpoint.findings import speed_points
 from calibrate.endpoint.plan import UNKNOWN_MODEL_LEN
+from calibrate.endpoint.timed import timed
 from calibrate.fit import fit_cost, fit_warnings
 from calibrate.measured import ranges_of
 from calibrate.profile import Profile
@@ -18,10 +19,11 @@ from calibrate.profile import Profile
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from calibrate.endpoint.findings import Budget, Discipline, Seen, Timed
+    from calibrate.endpoint.findings import Budget, Discipline, Seen
     from calibrate.endpoint.options import EndpointOptions
     from calibrate.endpoint.plan import Facts
     from calibrate.endpoint.server import Server
+    from calibrate.endpoint.timed import Timed
 
 INCOHERENT = 0.25
 """Streams whose tokens are further apart than this share of a step hardly advance together."""
