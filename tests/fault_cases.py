@@ -71,7 +71,6 @@ SOUND = [
     ("no finish reason", b.stream(finish=None), 5, 3, True),
     ("another model answers", b.stream(model="other"), 5, 3, True),
     ("delays within what is allowed", b.stream(headers_s=0.1, first_s=0.1, gap_s=0.02), 5, 3, True),
-    ("nothing after [DONE], but open", b.lingering(), 3, None, False),
 ]
 
 

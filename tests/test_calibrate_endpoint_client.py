@@ -65,6 +65,14 @@ def test_after_every_fault_the_client_goes_on_and_nothing_was_sent_twice(server)
     assert replies[-1].status == "finished"
 
 
+def test_the_end_of_a_stream_does_not_wait_for_that_of_the_connection(server, monkeypatch):
+    monkeypatch.setattr("calibrate.endpoint.client.PARTING_S", 0.1)
+    [reply] = ask(server, b.lingering(), silence_s=30.0, total_s=35.0)
+
+    assert reply.status == "finished"
+    assert time.perf_counter() - reply.ended_s < 15
+
+
 def test_nobody_listening_is_a_failure_and_no_exception(server):
     nobody = Endpoint("http://127.0.0.1:9/v1", MODEL, connect_s=1.0)
 
