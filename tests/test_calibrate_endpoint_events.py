@@ -73,6 +73,12 @@ def test_counts_that_cannot_be_are_not_believed():
     assert len(heard(event(**used(MOST_GENERATED)), DONE).token_s) == MOST_GENERATED
 
 
+def test_a_last_count_that_tells_nothing_leaves_those_before():
+    found = heard(event(**used(2)), event(choices=[], **used(0)), DONE)
+
+    assert (found.token_s, found.counted) == ((1.0, 1.0), True)
+
+
 def test_a_running_count_that_falls_takes_tokens_back_and_never_time():
     found = heard(event(**used(3)), event(**used(1)), event(**used(2)), DONE)
 
