@@ -235,11 +235,13 @@ def _round(facts: Facts, bounds: Bounds, number: int) -> Iterator[Session]:
 
 
 def _insert_levels(facts: Facts, levels: Sequence[int]) -> list[int]:
-    """Return how many streams prompts are sent among: a few and more, with a seat to spare."""
-    most = max(levels, default=1)
-    if facts.most_together is not None:
-        most = min(most, facts.most_together - 1)
-    return sorted({min(level, most) for level in INSERTED_AT if most >= 1})
+    """Return how many streams prompts are sent among: a few and more, with a seat to spare.
+
+    Well below the largest level: the noise of two batches side by side would be the slope of all
+    larger ones.
+    """
+    most = max(max([*levels, facts.most_together or 0]) * 3 // 4, 1)
+    return sorted({min(level, most) for level in INSERTED_AT})
 
 
 def _alone_lengths(facts: Facts) -> list[int]:

@@ -27,7 +27,9 @@ SETTINGS = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
-    # One core for the engine, so that the client has another; memory for the cache [GiB].
+    # One process for the engine, which else has a second one that spins; one core, so that the
+    # client has another; memory for the cache [GiB].
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "OMP_NUM_THREADS": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -63,6 +65,7 @@ def engine_in(folder):
     }
     command += [word for name, value in flags.items() for word in (f"--{name}", str(value))]
     command += ["--enforce-eager", "--no-enable-prefix-caching"]
+    command += ["--distributed-executor-backend", "uni"]
     with log.open("wb") as file:
         process = subprocess.Popen(
             command,
