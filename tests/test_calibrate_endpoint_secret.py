@@ -78,6 +78,14 @@ def test_a_key_with_which_an_answer_breaks_off_is_in_no_reply(server, cut):
     assert reply.reason == "HTTP 401: what is ***"
 
 
+def test_a_key_that_comes_in_pieces_is_in_no_reply(server):
+    pieces = (b"your key ", KEY[:9].encode(), KEY[9:].encode(), b" is wrong")
+
+    [reply] = ask(server, b.events(*pieces, ended=False), key=KEY)
+
+    assert reply.reason == "the answer is no stream of events: your key *** is wrong"
+
+
 def test_a_key_across_the_end_of_what_is_read_is_in_no_answer(server):
     spaces = b" " * (LARGEST_BODY - 20)
     script = [b.endless_error(500, spaces + KEY.encode() * 3), b.page(spaces + KEY.encode())]
