@@ -15,7 +15,7 @@ def observed(session, **engine):
 @pytest.mark.parametrize("level", [1, 2, 8])
 def test_decode_steps_are_those_of_the_cost(level):
     found = observed(Session(level, (64, 700), 100))
-    assert len(found.pure) >= 10
+    assert len(found.pure) >= 3
     for window in found.pure:
         expected_s = COST.decode_s(level, level * window.context_tokens)
         assert window.step_s == pytest.approx(expected_s, rel=1e-4)

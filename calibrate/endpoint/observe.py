@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from calibrate.endpoint.session import Exchange, Session
 
-WINDOW_STEPS = 16
+WINDOW_STEPS = 48
 LEAST_WINDOW_STEPS = 4
 AT_ONCE = 0.5
 """A prompt's first token that arrives within this share of a decode step of the other streams'
@@ -167,7 +167,9 @@ def _windows(
     """Yield the windows of a run of steps: about `WINDOW_STEPS` long, or all of a short run.
 
     The mean over a window, not the single gaps: a token that arrives late makes one gap longer
-    and the next one shorter, and of several that arrive together all gaps but one are nothing.
+    and the next one shorter, and of several that arrive together all gaps but one are nothing. A
+    long window, as users wait for the sum of all steps, with those now and then that take longer:
+    the median over short ones would leave these out.
     """
     ends = timeline.fresh(first - 1, last)
     if not ends or ends[-1] - ends[0] < LEAST_WINDOW_STEPS:
