@@ -147,11 +147,13 @@ def test_cancelling_closes_the_connection(server, behaviour):
     async def give_up():
         async with Client(endpoint(server)) as client:
             task = asyncio.create_task(client.complete(Ask((1,), 10_000), progress))
-            await asyncio.sleep(0.15)
+            while not server.asked:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            closed = await asyncio.to_thread(server.asked[0].closed.wait, 2.0)
+            closed = await asyncio.to_thread(server.asked[0].closed.wait, 10.0)
             server.play([b.stream()])
             return closed, await client.complete(Ask((1,), 3))  # it can go on
 
@@ -175,12 +177,12 @@ def test_many_streams_at_once_are_told_apart(server):
 
 
 def test_connections_are_used_again_but_not_after_a_rest(server, monkeypatch):
-    monkeypatch.setattr("calibrate.endpoint.client.REST_S", 0.1)
+    monkeypatch.setattr("calibrate.endpoint.client.REST_S", 1.0)
     server.play([b.stream()])
 
     async def try_it():
         async with Client(endpoint(server)) as client:
-            for rest_s in (0.0, 0.0, 0.3, 0.0):
+            for rest_s in (0.0, 0.0, 1.2, 0.0):
                 await asyncio.sleep(rest_s)
                 await client.complete(Ask((1,), 2))
 

@@ -79,7 +79,7 @@ def test_truncated_yaml_is_refused(tmp_path):
         ("", "is empty"),
         (" \n\n", "is empty"),
         (b"\xff\xfe\x00", "is no UTF-8 text"),
-        (gzip.compress(b"{}"), "is compressed"),
+        (gzip.compress(b"{}", mtime=0), "is compressed"),
         ("arrival,prompt\n0,1\n", "is neither JSON nor GuideLLM's YAML"),
         ("{}", "its keys are none at all"),
         ("[]", "it is a JSON list"),
