@@ -5,7 +5,8 @@ were sent.  A stamp's delay is all that lies between: the server's writing, the 
 loop.  Aligned streams get their messages at one instant, as from a batching engine; staggered ones
 each at their own.  With a core for each of the two processes, the delay is the client's;
 where they share what there is, the scheduler may let the client wait until the server has sent to
-all.  Unlike the other benchmarks this one takes wall-clock time: other load is in it.
+all.  Garbage is collected before each round, as before a replay of `saber validate`.  Unlike the
+other benchmarks this one takes wall-clock time: other load is in it.
 ``--quick`` takes a fifth.
 """
 
@@ -27,6 +28,7 @@ from rich.table import Table
 
 from calibrate.endpoint.client import Client, Endpoint
 from calibrate.endpoint.exchange import Ask
+from sim.validate.lateness import undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +109,7 @@ def client(scale: int = 1) -> None:
         for parted in (True, False) if can_part else (False,):
             for gap_s in GAPS_S:
                 for aligned in (True, False):
-                    with apart(server) if parted else nullcontext():
+                    with undisturbed(), apart(server) if parted else nullcontext():
                         late_s, cpu_s = asyncio.run(
                             stamps(url, gap_s, ROUND_S / scale, aligned=aligned)
                         )
