@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,8 @@ from running import MAX_NUM_BATCHED_TOKENS, MAX_NUM_SEQS
 
 from calibrate import load_profile
 from calibrate.endpoint.probe import MOST_PROBES
+from calibrate.schema import ProfileError
+from calibrate.speed import speed_model
 from traces.formats import save
 from traces.request import Trace
 
@@ -25,8 +26,8 @@ BUDGET_S, MOST_REQUESTS = 40, 250
 REQUESTS, RATE_RPS = 30, 2.5
 POLICIES = ("static(4)", "saber")
 LIMIT_PCT = 35.0
-QUIET_S = 0.02
-"""Where the driver's event loop is later than this at p99, nothing it times can be trusted."""
+QUIET_S = 0.1
+"""Where the driver's event loop is later than this at p99, medians cannot be trusted either."""
 LIMITS = "e2e:100000,tpot:100000,ttft:100000,goodput:100"
 
 
@@ -62,10 +63,11 @@ def validation(engine, tmp_path_factory):
         *["calibrate", "endpoint", *server, "--levels", "1,4,16", "--out", str(profile)],
         *["--budget", f"{BUDGET_S}s", "--max-requests", str(MOST_REQUESTS)],
     )
-    # SABER needs speeds that fall with the load: what else was running may hide that they do.
-    points = load_profile(str(profile)).speed_points
-    falling = all(one[1] > next_[1] for one, next_ in pairwise(points))
-    policies = POLICIES if falling else POLICIES[:1]
+    policies = POLICIES
+    try:
+        speed_model(load_profile(str(profile)))
+    except ProfileError:  # what else was running hid that speeds fall with the load
+        policies = POLICIES[:1]
     rng = np.random.default_rng(0)
     arrival_s = np.cumsum(rng.exponential(1 / RATE_RPS, REQUESTS))
     lengths = rng.integers(16, 257, REQUESTS), rng.integers(8, 65, REQUESTS)
@@ -110,7 +112,7 @@ def test_every_request_is_counted_on_both_sides(validation):
 
 def test_saber_was_in_front_of_it_too(validation):
     if validation.policies != POLICIES:
-        pytest.skip("too busy: the speeds measured do not fall with the load")
+        pytest.skip("too busy: no curve of speeds that fall with the load fits")
     assert [policy["policy"] for policy in validation.document["policies"]][1] == "saber"
 
 
