@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from policies.protocol import Policy
 
-POLICIES: Mapping[str, type[Static] | type[Saber]] = {"static": Static, "saber": Saber}
+POLICIES: Mapping[str, type[Policy]] = {"static": Static, "saber": Saber}
 """Policies by name; the parameters are the fields of each class, in order."""
 
 _POLICY = Kind("policy", POLICIES, "start(rng, profile)", ("view",), FunctionPolicy, Guarded)

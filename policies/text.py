@@ -28,7 +28,7 @@ def parse_call(
     ----------
     text : str
         ``name`` or ``name(value, parameter=value)``; values are numbers, words or None.  A name
-        may be written with hyphens.
+        may be written with hyphens, and may end in a plus.
     factories : mapping of str to dataclass
         What the names stand for; the parameters are the fields of each, in order.
     kind : str
@@ -49,13 +49,13 @@ def parse_call(
     )
     head, bracket, rest = text.strip().partition("(")
     try:
-        node = ast.parse(head.strip().replace("-", "_") + bracket + rest, mode="eval").body
+        node = ast.parse(_identifier(head) + bracket + rest, mode="eval").body
     except (SyntaxError, ValueError):
         raise error(shape) from None
     call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])
     if not isinstance(call.func, ast.Name):
         raise error(shape)
-    names = {name.replace("-", "_"): name for name in factories}
+    names = {_identifier(name): name for name in factories}
     if call.func.id not in names:
         raise error(f"unknown {kind} {head.strip()!r}{nearest(head.strip(), factories)}{hint}")
     name = names[call.func.id]
@@ -91,6 +91,10 @@ def parse_call(
             f"{kind} {text!r}: {required[0]} is missing: expected {name}({required[0]}=...)"
         )
     return factory(**given)
+
+
+def _identifier(name: str) -> str:
+    return name.strip().replace("-", "_").replace("+", "_plus")
 
 
 def call_text(name: str, instance: Any) -> str:

@@ -30,7 +30,7 @@ class Bag:
     things: tuple = field(default_factory=tuple)
 
 
-KINDS = {"plain-thing": Plain, "bag": Bag, "big-box": Box}
+KINDS = {"plain-thing": Plain, "plain+": Plain, "bag": Bag, "big-box": Box}
 
 
 def parse(text: str, **options):
@@ -42,6 +42,7 @@ def parse(text: str, **options):
     [
         ("plain-thing", Plain()),
         ("plain_thing", Plain()),
+        ("plain+", Plain()),
         ("  plain-thing()  ", Plain()),
         ("big-box(3)", Box(3)),
         ("big-box( 3 , colour = blue )", Box(3, 2, "blue")),
