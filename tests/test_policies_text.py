@@ -61,7 +61,7 @@ def test_what_a_text_means(text, thing):
     ("text", "message"),
     [
         ("big-bx", "unknown thing 'big-bx', did you mean 'big-box'?"),
-        ("pebble", "unknown thing 'pebble': expected one of plain-thing, bag, big-box"),
+        ("pebble", "unknown thing 'pebble': expected one of plain-thing, plain+, bag, big-box"),
         ("big-box", "thing 'big-box': width is missing: expected big-box(width=...)"),
         ("big-box(1, 2, 3, 4)", "4 values for 3 parameters (width, height, colour)"),
         ("big-box(1, width=2)", "big-box: parameter 'width' is given twice"),
