@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from endpoint_cases import COST, Virtual
 
-from calibrate.endpoint.observe import observe
+from calibrate.endpoint.observe import WINDOW_STEPS, observe
 from calibrate.endpoint.session import Session
 
 
@@ -12,10 +12,10 @@ def observed(session, **engine):
     return observe(session, Virtual(**engine).run(session))
 
 
-@pytest.mark.parametrize("level", [1, 2, 8])
-def test_decode_steps_are_those_of_the_cost(level):
+@pytest.mark.parametrize(("level", "windows"), [(1, 4), (2, 4), (8, 3)])
+def test_decode_steps_are_those_of_the_cost(level, windows):
     found = observed(Session(level, (64, 700), 100))
-    assert len(found.pure) >= 3
+    assert len(found.pure) == windows
     for window in found.pure:
         expected_s = COST.decode_s(level, level * window.context_tokens)
         assert window.step_s == pytest.approx(expected_s, rel=1e-4)
@@ -28,6 +28,33 @@ def test_late_tokens_do_not_bend_the_steps():
     found = observed(Session(4, (64,), 128), jitter_s=0.003)
     median_s = np.median([window.step_s for window in found.pure])
     assert median_s == pytest.approx(COST.decode_s(4, 4 * 128), rel=0.02)
+
+
+class NowAndThenSlow:
+    """A cost by which one step of thirty, drawn by chance, takes four times as long."""
+
+    def __init__(self, rng):
+        self.rng = rng
+
+    def __getattr__(self, name):
+        return getattr(COST, name)
+
+    def mixed_s(self, *work):
+        return COST.mixed_s(*work) * (4 if self.rng.random() < 1 / 30 else 1)
+
+
+def test_steps_that_take_longer_now_and_then_count(monkeypatch):
+    session = Session(4, (64,), 2000)
+
+    def slower(window_steps):
+        monkeypatch.setattr("calibrate.endpoint.observe.WINDOW_STEPS", window_steps)
+        found = observed(session, cost=NowAndThenSlow(np.random.default_rng(0)))
+        plain = [COST.decode_s(4, 4 * window.context_tokens) for window in found.pure]
+        return [window.step_s for window in found.pure] / np.array(plain)
+
+    assert np.median(slower(16)) == pytest.approx(1.0, abs=1e-3)  # more than half have none
+    assert np.mean(slower(WINDOW_STEPS)) > 1.08
+    assert np.median(slower(WINDOW_STEPS)) == pytest.approx(np.mean(slower(1)), rel=0.04)
 
 
 def test_prompts_among_streams_show_their_chunks():

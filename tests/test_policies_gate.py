@@ -88,6 +88,8 @@ def test_saber_in_front_of_a_server_acts_on_completions_when_it_knows_of_them(de
     admitted = (requests["admitted_s"] * 1e9).round().astype(int)
     waited = admitted[requests["admitted_s"] > requests["arrival_s"]]
     assert sum(instant in known_ps for instant in waited) > 8
+    too_early_ps = {round(s * 1e9) for s in requests["finished_s"]} - known_ps
+    assert not any(instant in too_early_ps for instant in waited)
 
 
 def test_clients_that_leave_leave_the_gate():
