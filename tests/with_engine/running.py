@@ -1,5 +1,7 @@
 """A real engine as a process: vLLM on the CPU with a small model, on loopback only.
 
+Its forward passes take as long as on a device of known speed: see `paced_worker`.
+
 ``python tests/with_engine/running.py`` keeps one running until Ctrl-C, to try things on it.
 """
 
@@ -66,13 +68,14 @@ def engine_in(folder):
     command += [word for name, value in flags.items() for word in (f"--{name}", str(value))]
     command += ["--enforce-eager", "--no-enable-prefix-caching"]
     command += ["--distributed-executor-backend", "uni"]
+    command += ["--worker-cls", "paced_worker.PacedWorker"]
     with log.open("wb") as file:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env=os.environ | SETTINGS,
+            env=os.environ | SETTINGS | {"PYTHONPATH": str(Path(__file__).parent)},
             start_new_session=True,  # with a group of its own, all of which can be ended
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )

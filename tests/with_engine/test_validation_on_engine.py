@@ -1,7 +1,7 @@
 """`saber calibrate endpoint` and `saber validate` on vLLM, from the command line.
 
-Bounded to about a minute and a half. What is asserted is what no neighbour's load can break; how
-near the simulation comes is looked at only where this machine kept up.
+Bounded to about a minute and a half. How near the simulation comes is looked at only where this
+machine kept up.
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pace import step_s
 from running import MAX_NUM_BATCHED_TOKENS, MAX_NUM_SEQS
 
 from calibrate import load_profile
@@ -25,10 +26,9 @@ PATIENCE_S = 180.0
 BUDGET_S, MOST_REQUESTS = 40, 250
 REQUESTS, RATE_RPS = 30, 2.5
 POLICIES = ("static(4)", "saber")
-APART = 2.5
-"""Shared cores were seen to change their speed by half within seconds: no more can be asked."""
-QUIET_S = 0.1
-"""Where the driver's event loop is later than this at p99, medians cannot be trusted either."""
+E2E_PCT, GOODPUT_POINTS, STEP_PCT = 10.0, 5.0, 15.0
+QUIET_S = 0.02
+"""Where the driver's event loop is later than this at p99, nothing it times can be trusted."""
 LIMITS = "e2e:100000,tpot:100000,ttft:100000,goodput:100"
 
 
@@ -125,11 +125,32 @@ def test_the_files_are_there(validation):
     assert (validation.folder.parent / "cdf.png").stat().st_size > 10_000
 
 
+def lateness_s(validation):
+    return max(
+        replay["driver"]["event_loop"]["p99_s"]
+        for policy in validation.document["policies"]
+        for replay in policy["replays"]
+    )
+
+
 def test_the_simulation_is_near_where_the_machine_kept_up(validation):
-    replays = {policy["policy"]: policy["replays"][0] for policy in validation.document["policies"]}
-    late_s = max(replay["driver"]["event_loop"]["p99_s"] for replay in replays.values())
-    if late_s > QUIET_S:
-        pytest.skip(f"too busy: the event loop was late by {1e3 * late_s:.0f} ms at p99")
-    for name, replay in replays.items():
-        measured, simulated = (replay[side]["e2e_s"]["p50"] for side in ("measured", "simulated"))
-        assert 1 / APART <= simulated / measured <= APART, (name, measured, simulated)
+    if lateness_s(validation) > QUIET_S:
+        pytest.skip(f"too busy: the event loop was {1e3 * lateness_s(validation):.0f} ms late")
+    for policy in validation.document["policies"]:
+        [replay] = policy["replays"]
+        measured, simulated = replay["measured"], replay["simulated"]
+        median_s = measured["e2e_s"]["p50"]
+        assert simulated["e2e_s"]["p50"] == pytest.approx(median_s, rel=E2E_PCT / 100)
+        goodput = measured["goodput"]
+        assert simulated["goodput"] == pytest.approx(goodput, abs=GOODPUT_POINTS / 100)
+
+
+def test_steps_are_those_of_the_device_and_what_the_engine_adds(validation):
+    if lateness_s(validation) > QUIET_S:
+        pytest.skip(f"too busy: the event loop was {1e3 * lateness_s(validation):.0f} ms late")
+    cost = load_profile(str(validation.profile)).cost
+    for batch in (1, 4, 16):
+        device_s = step_s(batch, batch * 100, 0)
+        assert device_s <= cost.decode_s(batch, batch * 100) <= device_s * (1 + STEP_PCT / 100)
+    device_s = step_s(0, 0, MAX_NUM_BATCHED_TOKENS)
+    assert cost.prefill_s(MAX_NUM_BATCHED_TOKENS) == pytest.approx(device_s, rel=STEP_PCT / 100)
