@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from policies.catalog import make_policy
 from policies.static import Static
-from sim.interval import CONFIDENCE, Estimate, mean_and_interval
+from sim.interval import CONFIDENCE, Estimate, mean_difference, mean_within
 from sim.options import OptionError, RunOptions
+from sim.workers import check_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -102,7 +103,8 @@ class Comparison:
         return tuple(
             Difference(row.policy, best.policy, paired)
             for row in self.rows
-            if not row.fixed_size and (paired := _paired(row, best)) is not None
+            if not row.fixed_size
+            and (paired := mean_difference(row.goodput_by_seed, best.goodput_by_seed)) is not None
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -201,8 +203,7 @@ def _check(policies: Sequence[Policy], seeds: Sequence[int], jobs: int) -> None:
         raise OptionError("no policy to compare: expected at least one, such as saber")
     if not seeds:
         raise OptionError("no seed to run: expected at least one")
-    if jobs == 0 or jobs < -1:
-        raise OptionError(f"jobs={jobs}: expected at least 1, or -1 for one a core")
+    check_jobs(jobs)
     labels = Counter(policy.label for policy in policies)
     label, count = labels.most_common(1)[0]
     if count > 1:
@@ -279,20 +280,7 @@ def _over_seeds(values: Sequence[Any], name: str) -> Any:
     """Return the Estimate of numbers, or for mappings a mapping of Estimates."""
     if isinstance(values[0], Mapping):
         return {key: _over_seeds([value[key] for value in values], key) for key in values[0]}
-    return _estimate(values, 100.0 if name == "goodput_pct" else math.inf)
-
-
-def _estimate(values: Sequence[float | None], highest: float) -> Estimate | None:
-    """Return mean and interval within 0 and `highest`; seeds without a number are left out."""
-    estimate = mean_and_interval([value for value in values if value is not None])
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return estimate
-    return Estimate(estimate.mean, max(estimate.low, 0.0), min(estimate.high, highest))
-
-
-def _paired(row: Row, baseline: Row) -> Estimate | None:
-    pairs = zip(row.goodput_by_seed, baseline.goodput_by_seed, strict=True)
-    return mean_and_interval([a - b for a, b in pairs if a is not None and b is not None])
+    return mean_within(values, 100.0 if name == "goodput_pct" else math.inf)
 
 
 def _mean_goodput(row: Row) -> float:

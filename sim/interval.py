@@ -37,3 +37,21 @@ def mean_and_interval(values: Sequence[float], confidence: float = CONFIDENCE) -
     variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
     half = float(stdtrit(count - 1, (1 + confidence) / 2)) * math.sqrt(variance / count)
     return Estimate(mean, mean - half, mean + half)
+
+
+def mean_within(
+    values: Sequence[float | None], highest: float, lowest: float = 0.0
+) -> Estimate | None:
+    """Return mean and interval, cut off where no mean can be; None among the values is left out."""
+    estimate = mean_and_interval([value for value in values if value is not None])
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return estimate
+    return Estimate(estimate.mean, max(estimate.low, lowest), min(estimate.high, highest))
+
+
+def mean_difference(
+    values: Sequence[float | None], others: Sequence[float | None]
+) -> Estimate | None:
+    """Return the mean of `values` less `others`, paired place by place; None drops its pair."""
+    pairs = zip(values, others, strict=True)
+    return mean_and_interval([a - b for a, b in pairs if a is not None and b is not None])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
 from policies.protocol import PS_PER_S
 from sim.options import OptionError
+from sim.workers import check_jobs, each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -99,31 +100,11 @@ def each_cell(
     """
     if not seeds:
         raise OptionError("no seed to run: expected at least one")
-    if jobs == 0 or jobs < -1:
-        raise OptionError(f"jobs={jobs}: expected at least 1, or -1 for one a core")
+    check_jobs(jobs)
     wanted = list(dict.fromkeys(cells))
-    return zip(wanted, _each(wanted, profile, seeds, jobs), strict=True)
-
-
-def _each(
-    cells: Sequence[Cell], profile: Profile, seeds: Sequence[int], jobs: int
-) -> Iterator[CellRuns]:
-    if jobs == 1 or len(cells) < 2:
-        yield from (run_cell(cell, profile, seeds) for cell in cells)
-        return
-    from joblib import Parallel, delayed
-
-    results = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(run_cell)(cell, profile, seeds) for cell in cells
+    return zip(
+        wanted, each(partial(run_cell, profile=profile, seeds=seeds), wanted, jobs), strict=True
     )
-    try:
-        for runs in results:  # noqa: UP028  # so that the close below is ours
-            yield runs
-    finally:
-        # When it is cut short, nobody needs to hear that workers had more to give.
-        with catch_warnings():
-            simplefilter("ignore")
-            results.close()
 
 
 def run_cell(cell: Cell, profile: Profile, seeds: Sequence[int]) -> CellRuns:
