@@ -67,6 +67,7 @@ class Gate:
         shown.now_ps, shown.arrived, shown.queue = view.now_ps, view.arrived, view.queue
         shown.finished, shown.cancelled = view.finished, view.cancelled
         shown.in_engine = view.in_engine + len(held)
+        shown.max_num_batched_tokens = view.max_num_batched_tokens
         choice = self._decider.decide(shown)
         held.extend(choice.release)
         seats = max(self._seats - view.in_engine, 0)

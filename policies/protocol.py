@@ -126,9 +126,21 @@ class View:
     queue : sequence of Pending
         For policies given as a plain function: the requests not yet released, oldest first.
         Deciders that keep their own queues see an empty one.
+    max_num_batched_tokens : int
+        The run option of this name, the most that a choice may set; 0 where the budget of a step
+        cannot be set, as in front of a server that is already running.
     """
 
-    __slots__ = ("_engine", "arrived", "cancelled", "finished", "in_engine", "now_ps", "queue")
+    __slots__ = (
+        "_engine",
+        "arrived",
+        "cancelled",
+        "finished",
+        "in_engine",
+        "max_num_batched_tokens",
+        "now_ps",
+        "queue",
+    )
 
     def __init__(self, engine: EngineState) -> None:
         self._engine = engine
@@ -138,6 +150,7 @@ class View:
         self.cancelled: Sequence[int] = ()
         self.in_engine = 0
         self.queue: Sequence[Pending] = ()
+        self.max_num_batched_tokens = 0
 
     @property
     def now_s(self) -> float:
@@ -170,16 +183,23 @@ class Choice(NamedTuple):
         Next instant [ps] at which to be evaluated even if nothing happens: later than now, or now
         when chosen at an arrival or when a client gave up.  Every choice replaces the timer of
         the one before; ``NEVER_PS`` means none.
+    max_num_batched_tokens : int
+        The most tokens a step holds, from the next step formed on and until another choice: at
+        most ``view.max_num_batched_tokens``; 0 leaves it as it is.  Decodes go on whatever it is;
+        under chunked, prompts get what they leave of it; under prefill-first, it bounds the
+        prompts that share a prefill, and a longer prompt still goes, alone.  A decider that starts
+        finds the run option's value.
     """
 
     release: Sequence[int] = ()
     demote: Sequence[int] = ()
     refuse: Sequence[int] = ()
     wake_ps: int = NEVER_PS
+    max_num_batched_tokens: int = 0
 
 
 NOTHING = Choice()
-"""The choice to do nothing and to set no timer."""
+"""The choice to change nothing and to set no timer."""
 
 
 class Decider(Protocol):

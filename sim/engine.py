@@ -70,7 +70,6 @@ class Engine:
         self._costs = spec.costs
         self._jitter = spec.jitter
         self._seats = limits.max_num_seqs
-        self._budget = limits.max_num_batched_tokens
         self._block_size = limits.block_size
         self._watermark = limits.watermark
         self._chunked = limits.discipline == "chunked"
@@ -81,6 +80,7 @@ class Engine:
     def _clear(self) -> None:
         """Hold nothing, like a new engine."""
         spec = self._spec
+        self._budget = spec.limits.max_num_batched_tokens
         # KV blocks there are: one that many hold counts for each of them.
         self._blocks = spec.limits.blocks
         self._cache = None
@@ -155,6 +155,16 @@ class Engine:
             # end the leap anyway.
             self.boundary_ps = decoding.cut(now_ps)
         self._waiting.append(request)
+
+    def set_budget(self, tokens: int, now_ps: int) -> None:
+        """Let steps hold at most `tokens` from the next one on; the step in flight stays."""
+        if tokens == self._budget:
+            return
+        self._budget = tokens
+        # Under prefill-first, a head that waits is blocked by seats or blocks, never by the budget.
+        prompts = self._waiting or self._partial >= 0
+        if self._chunked and prompts and self._decoding.steps > 1:
+            self.boundary_ps = self._decoding.cut(now_ps)
 
     def abort(self, request: int, now_ps: int) -> None:
         """Give up a request: one that waits leaves at once, one with a seat when the step ends.
@@ -310,7 +320,7 @@ class Engine:
         if cache is not None:
             cache.evict(free)
         request, stored = self._partial, self._partial_tokens
-        while budget and seats:
+        while budget > 0 and seats:
             past = stored
             if request < 0:
                 if not self._waiting:

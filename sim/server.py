@@ -70,6 +70,7 @@ class Server:
         self._refusals = spec.refusals
         self._ended = ended
         self._view = View(self._engine)
+        self._view.max_num_batched_tokens = spec.limits.max_num_batched_tokens
         self._wake_ps = NEVER_PS
         self._queued: dict[int, Pending] = {}
         self._in_engine: dict[int, Pending] = {}
@@ -212,11 +213,14 @@ class Server:
         view.in_engine = len(self._in_engine) + self._untold
         choice = self._decide(view)
         # Timers come after what comes from outside: at an arrival even one for now is in time.
-        if not is_sound(choice, now_ps, arrived is not None or bool(view.cancelled)):
-            raise unsound(choice, now_ps)
-        release, demote, refuse, self._wake_ps = choice
+        most_tokens = view.max_num_batched_tokens
+        if not is_sound(choice, now_ps, arrived is not None or bool(view.cancelled), most_tokens):
+            raise unsound(choice, now_ps, most_tokens)
+        release, demote, refuse, self._wake_ps, budget = choice
         if self._news:
             self._wake_ps = min(self._wake_ps, self._news[0][0])
+        if budget:
+            self._engine.set_budget(budget, now_ps)
         if refuse:
             for request in refuse:
                 self._check_queued(request, "refused")

@@ -65,6 +65,7 @@ class StepEngine:
     def __init__(self, spec: ReplicaSpec) -> None:
         self.spec = spec
         self.limits = spec.limits
+        self.budget = spec.limits.max_num_batched_tokens
         self.waiting: list[_Sequence] = []
         self.prefilling: list[_Sequence] = []  # between two steps at most one, partial
         self.decoding: list[_Sequence] = []  # in admission order
@@ -109,6 +110,7 @@ class StepEngine:
         self.step = None
         self.keep_factor = False
         self.cache = {}
+        self.budget = self.limits.max_num_batched_tokens
 
     def find(self, request_id: int) -> _Sequence:
         """Return the attempt at a request that has not been aborted."""
@@ -200,7 +202,7 @@ class StepEngine:
 
     def choose_prefill_first(self) -> tuple[list[_Sequence], list[tuple[_Sequence, int]]]:
         """Whole prompts while they fit; without any, a decode of the whole running set."""
-        budget = self.limits.max_num_batched_tokens
+        budget = self.budget
         chunks: list[tuple[_Sequence, int]] = []
         while self.waiting and len(self.decoding) + len(chunks) < self.limits.max_num_seqs:
             seq = self.waiting[0]
@@ -229,7 +231,7 @@ class StepEngine:
         self.evict(decode=True)
         if preempted:
             return list(self.decoding), []
-        budget = self.limits.max_num_batched_tokens - len(self.decoding)
+        budget = max(self.budget - len(self.decoding), 0)
         chunks: list[tuple[_Sequence, int]] = []
         for seq in self.prefilling + self.waiting:
             seated = seq in self.prefilling

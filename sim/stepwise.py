@@ -134,6 +134,7 @@ class _Station:
         self.engine = StepEngine(spec)
         self.decider = spec.decider
         self.view = View(self.engine)
+        self.view.max_num_batched_tokens = spec.limits.max_num_batched_tokens
         self.queued: dict[int, Pending] = {}
         self.released: dict[int, Pending] = {}
         self.timer_ps = NEVER_PS
@@ -259,8 +260,11 @@ class _Station:
         view.finished, view.cancelled = finished, cancelled
         view.in_engine = len(self.released) + sum(len(finished) for _, finished in self.news)
         choice = self.decider.decide(view)
-        if not is_sound(choice, now_ps, arrived is not None or bool(cancelled)):
-            raise unsound(choice, now_ps)
+        most_tokens = self.spec.limits.max_num_batched_tokens
+        if not is_sound(choice, now_ps, arrived is not None or bool(cancelled), most_tokens):
+            raise unsound(choice, now_ps, most_tokens)
+        if choice.max_num_batched_tokens:
+            self.engine.budget = choice.max_num_batched_tokens
         for request_id in choice.refuse:
             self.take(request_id, "refused")
             self.refuse(request_id, "refused by the policy", now_ps)

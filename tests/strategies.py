@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from policies.protocol import Pending, View
+    from policies.protocol import Decider, Pending, View
 
 MOST_SEQS = 8
 
@@ -104,6 +104,33 @@ class CuriousDecider:
         return Choice(release, demote, refuse, view.now_ps + pause_ps if looks else NEVER_PS)
 
 
+@dataclass(frozen=True)
+class Thrifty:
+    """A policy that also changes the budget of a step, now and then."""
+
+    policy: Callable[[np.random.Generator], Decider]
+    odds: int
+
+    def __call__(self, rng: np.random.Generator) -> ThriftyDecider:
+        return ThriftyDecider(self.policy(rng), rng, self.odds)
+
+
+class ThriftyDecider:
+    def __init__(self, decider: Decider, rng: np.random.Generator, odds: int) -> None:
+        self.decider = decider
+        self.rng = rng
+        self.odds = odds
+
+    def decide(self, view: View) -> Choice:
+        choice = self.decider.decide(view)
+        if int(self.rng.integers(self.odds)):
+            return choice
+        most = view.max_num_batched_tokens
+        few = min(most, 1 + len(view.running))
+        tokens = (1, few, most, 1 + int(self.rng.integers(most)))[int(self.rng.integers(4))]
+        return choice._replace(max_num_batched_tokens=tokens)
+
+
 def random_case(dice: Random) -> Case:
     """Return one run with many ties: arrivals at one instant, and where steps end."""
     scale = dice.choice([1, 1, 1, 10**3, 10**9])
@@ -125,6 +152,8 @@ def random_case(dice: Random) -> Case:
         seed=dice.randint(0, 2**16),
         watched=dice.choice([False, True]),
     )
+    if dice.randint(0, 2) == 0:
+        case = replace(case, decider=Thrifty(case.decider, dice.choice([1, 3, 9])))
     for _ in range(dice.randint(0, 3)):
         # Up to its arrival a further request changes nothing: it arrives exactly at a boundary.
         late = (

@@ -133,6 +133,22 @@ MUTANTS = [
         [("decoding", "self._steps_until(until_ps + 1) - 1", "self._steps_until(until_ps) - 1")],
     ),
     Mutant(
+        "a change of the budget does not end a leap",
+        [("engine", "if self._chunked and prompts and", "if False and")],
+    ),
+    Mutant(
+        "a change of the budget ends a leap only for prompts that wait",
+        [("engine", "prompts = self._waiting or self._partial >= 0", "prompts = self._waiting")],
+    ),
+    Mutant(
+        "a change of the budget ends a leap only for a prompt stored in part",
+        [("engine", "self._waiting or self._partial >= 0\n", "self._partial >= 0\n")],
+    ),
+    Mutant(
+        "more decodes than the budget leave room for prompts",
+        [("engine", "while budget > 0 and seats:", "while budget and seats:")],
+    ),
+    Mutant(
         "the preempted sits out the whole leap, not one step",
         [("engine", "self._blocks, at_most=1)", "self._blocks)")],
     ),

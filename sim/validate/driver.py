@@ -248,9 +248,10 @@ class Driver:
         view.finished, view.cancelled = finished, cancelled
         view.in_engine = len(self._flights)
         choice = self._decide(view)
-        if not is_sound(choice, now_ps, arrived is not None or bool(cancelled)):
-            raise unsound(choice, now_ps)
-        release, demote, refuse, self._wake_ps = choice
+        # What a step of a running server may hold cannot be changed.
+        if not is_sound(choice, now_ps, arrived is not None or bool(cancelled), 0):
+            raise unsound(choice, now_ps, 0)
+        release, demote, refuse, self._wake_ps, _ = choice
         for id in refuse:
             self._check_queued(id, "refused")
             del self._queued[id]
