@@ -11,7 +11,9 @@ from sim import console
 from sim.cli_cluster import ClusterFlags
 from sim.cli_figure import NoFigure, figure_file, write_figure
 from sim.cli_group import flags_of
+from sim.cli_leaderboard import LeaderboardFlags, refuse_without_effect, show_leaderboard
 from sim.described import described
+from sim.lineup import lineup
 from sim.options import OptionError, RunOptions
 
 if TYPE_CHECKING:
@@ -23,8 +25,10 @@ DEFAULT_FIGURE = Path("saber-compare.png")
 DEFAULT_SEEDS = 30
 
 
+@flags_of("board", LeaderboardFlags)
 @flags_of("cluster", ClusterFlags)
 def compare(
+    context: typer.Context,
     trace: given.TraceFile = None,
     workload: given.Workload = None,
     rps: given.Rps = None,
@@ -34,14 +38,14 @@ def compare(
     rate_scale: given.RateScale = None,
     skip_bad: given.SkipBad = False,
     policies: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help='Comma-separated, such as "static(8), saber(lpq=all)"; module:object is a '
-            "policy of your own.",
-            show_default="static(10) to static(100) by 10, and saber",
+            help='Comma-separated, such as "static(8), saber(lpq=all)"; "all" is every policy '
+            "there is, module:object one of your own.",
+            show_default="static(10) to static(100) by 10, and saber; all with --leaderboard",
             rich_help_panel=given.SERVING,
         ),
-    ] = DEFAULT_POLICIES,
+    ] = None,
     profile: given.ProfileName = given.DEFAULT_PROFILE,
     replicas: given.Replicas = None,
     price: given.Price = None,
@@ -80,18 +84,19 @@ def compare(
     warmup_s: given.WarmupS = 0.0,
     jitter_cv: given.JitterCv = 0.0,
     jobs: Annotated[
-        int,
+        int | None,
         typer.Option(
             help="Worker processes, -1 for one a core; results do not depend on it.",
+            show_default="1; -1 with --leaderboard",
             rich_help_panel=given.MEASURING,
         ),
-    ] = 1,
+    ] = None,
     figure: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
             help="Where to draw: .png, .svg or .pdf.",
-            show_default=str(DEFAULT_FIGURE),
+            show_default=f"{DEFAULT_FIGURE}; saber-leaderboard.png with --leaderboard",
             rich_help_panel=given.OUTPUT,
         ),
     ] = None,
@@ -99,6 +104,7 @@ def compare(
     json: given.Json = False,
     *,
     cluster: ClusterFlags,
+    board: LeaderboardFlags,
 ) -> None:
     """Compare SABER with fixed batch sizes on the same requests.
 
@@ -109,12 +115,13 @@ def compare(
       saber compare --workload W1 --rps 5 --policies "static(8),saber"
       saber compare --trace code.csv --sla "unloaded*3" --discipline chunked
       saber compare --goodput ttft:200 tpot:20 --no-figure --json
+      saber compare --policies all --workload W1 --rps 8
+      saber compare --leaderboard --out leaderboard
     """
-    from policies.catalog import split_policies
     from sim import cli_inputs
     from sim.compare import compare as compare_policies
 
-    picture = figure_file(figure, no_figure, DEFAULT_FIGURE)
+    refuse_without_effect(board, _typed(context))
     options = given.run_options(
         discipline=discipline,
         goodput=goodput,
@@ -131,9 +138,24 @@ def compare(
         jitter_cv=jitter_cv,
         **cluster.options(),
     )
+    if board.leaderboard:
+        show_leaderboard(
+            board,
+            policies=policies,
+            profile=profile,
+            options=options,
+            seeds=seeds,
+            first_seed=first_seed,
+            jobs=jobs,
+            figure=figure,
+            no_figure=no_figure,
+            json=json,
+        )
+        return
+    picture = figure_file(figure, no_figure, DEFAULT_FIGURE)
     fleet = cli_inputs.fleet_of(profile, replicas, price, options)
     with console.stdout_for_json(json), console.progress("reading"):
-        made = cli_inputs.policies_of(split_policies(policies))
+        made = cli_inputs.policies_of(lineup(policies or DEFAULT_POLICIES))
         source = cli_inputs.requests_of(
             trace=trace,
             workload=workload,
@@ -165,7 +187,7 @@ def compare(
             fleet,
             made,
             seeds=drawn,
-            jobs=jobs,
+            jobs=1 if jobs is None else jobs,
             options=options,
             on_done=on_done,
         )
@@ -190,6 +212,12 @@ def compare(
         )
         return
     _show(comparison, cli_inputs.title_of(source, options))
+
+
+def _typed(context: typer.Context) -> list[str]:
+    """Return the names of the options that were given on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [name for name, at in sources.items() if at is not None and at.name == "COMMANDLINE"]
 
 
 def _draw(

@@ -84,7 +84,7 @@ def figures(
     chosen, with_fidelity = _chosen(only, FIGURES)
     count = QUICK_SEEDS if quick else seeds or DEFAULT_SEEDS
     profile = load_profile(given.DEFAULT_PROFILE)
-    _folder(out)
+    console.folder(out)
     total = len(cells_of(chosen, with_fidelity))
     with console.stdout_for_json(json), console.progress("simulating", total=total) as on_done:
         written = write_study(
@@ -140,13 +140,6 @@ def _chosen(only: str | None, known: "Sequence[StudyFigure]") -> "tuple[list[Stu
                 f"{FIDELITY}, separated by commas"
             )
     return [figure for number, figure in by_number.items() if number in words], FIDELITY in words
-
-
-def _folder(out: Path) -> None:
-    """Make the folder, so that results never fail to be kept."""
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(20, "is a file, expected a folder", str(out))
-    out.mkdir(parents=True, exist_ok=True)
 
 
 def _show(found: "Fidelity") -> None:

@@ -171,7 +171,7 @@ def compare(
         For what cannot be run, in one line.
     """
     made = [make_policy(policy) for policy in policies]
-    _check(made, seeds, jobs)
+    check_lineup(made, seeds, jobs)
     runs = _each_run(trace_of, profile, made, seeds, replicas, jobs, options or RunOptions())
     by_policy: list[list[dict[str, Any]]] = [[] for _ in made]
     for done, summary in enumerate(runs):
@@ -180,14 +180,14 @@ def compare(
             on_done(done + 1)
     return Comparison(
         rows=tuple(
-            _row(policy, summaries) for policy, summaries in zip(made, by_policy, strict=True)
+            row_of(policy, summaries) for policy, summaries in zip(made, by_policy, strict=True)
         ),
         seeds=tuple(seeds),
-        warnings=_gathered([each["warnings"] for summaries in by_policy for each in summaries]),
+        warnings=gathered([each["warnings"] for summaries in by_policy for each in summaries]),
     )
 
 
-def _gathered(by_run: Sequence[Sequence[str]]) -> tuple[str, ...]:
+def gathered(by_run: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Return each kind of warning once: they differ from run to run in their numbers only."""
     kinds: dict[str, list[str]] = {}
     for text in (text for warnings in by_run for text in warnings):
@@ -198,7 +198,8 @@ def _gathered(by_run: Sequence[Sequence[str]]) -> tuple[str, ...]:
     )
 
 
-def _check(policies: Sequence[Policy], seeds: Sequence[int], jobs: int) -> None:
+def check_lineup(policies: Sequence[Policy], seeds: Sequence[int], jobs: int) -> None:
+    """Raise OptionError for a comparison of nothing, or of a policy with itself."""
     if not policies:
         raise OptionError("no policy to compare: expected at least one, such as saber")
     if not seeds:
@@ -259,7 +260,8 @@ def _run(
     return simulate(trace, profile, policy=policy, replicas=replicas, seed=seed, **vars(options))
 
 
-def _row(policy: Policy, summaries: Sequence[Mapping[str, Any]]) -> Row:
+def row_of(policy: Policy, summaries: Sequence[Mapping[str, Any]]) -> Row:
+    """Return a policy's row from the summaries of its runs, one for each seed."""
     statuses: Counter[str] = Counter()
     for summary in summaries:
         statuses.update(summary["statuses"])

@@ -111,6 +111,20 @@ def writable(path: Path) -> Path:
     return path
 
 
+def folder(path: Path) -> Path:
+    """Return `path` as a folder that is there, so that results never fail to be kept.
+
+    Raises
+    ------
+    OSError
+        When `path` is a file or can not be made.
+    """
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(20, "is a file, expected a folder", str(path))
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 @contextmanager
 def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """Show a bar on stderr once the work inside takes longer than `PATIENCE_S`.

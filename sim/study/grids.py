@@ -8,6 +8,7 @@ import numpy as np
 
 from sim.study.baselines import static_cells
 from sim.study.figure import StudyFigure
+from sim.study.heat import COLOURS, frame, write_cells
 from sim.study.published import static_goodput_pct
 from sim.study.runs import RATES, SIZES, WORKLOADS
 from sim.study.spread import PERCENT, goodput_of, seeds_of, spread
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from sim.study.runs import Cell, CellRuns
 
-COLOURS = "cividis"  # perceptually uniform, for colour-blind readers, and lighter means more
 TARGET_PCT = 95
 SHAPES = "os^Dv"
 
@@ -91,19 +91,10 @@ def _map(ax: Axes, rows: DataFrame, value: str, best: str) -> Any:
     goodput = rows.pivot(index="rps", columns="max_num_seqs", values=value)
     framed = rows.pivot(index="rps", columns="max_num_seqs", values=best)
     mesh = ax.pcolormesh(goodput.to_numpy(), cmap=COLOURS, vmin=0, vmax=100)
-    for (row, column), percent in np.ndenumerate(goodput.to_numpy()):
-        ax.text(
-            column + 0.5,
-            row + 0.47,
-            f"{percent:.0f}",
-            ha="center",
-            va="center",
-            fontsize=5.5,
-            color="white" if percent < 55 else "black",
-        )
+    write_cells(ax, goodput.to_numpy(), lambda percent: "white" if percent < 55 else "black")
     for row, is_best in enumerate(framed.to_numpy()):
         for start, stop in _stretches(is_best):
-            _frame(ax, start, row, stop - start)
+            frame(ax, start, row, stop - start)
     ax.set_xticks(np.arange(len(goodput.columns)) + 0.5, [str(size) for size in goodput.columns])
     ax.set_yticks(np.arange(len(goodput.index)) + 0.5, [f"{rps:g}" for rps in goodput.index])
     ax.tick_params(length=0)
@@ -116,24 +107,6 @@ def _stretches(marked: np.ndarray[Any, Any]) -> list[tuple[int, int]]:
     """Return start and stop of each stretch of True: one frame goes round neighbours."""
     edges = np.flatnonzero(np.diff(marked.astype(int), prepend=0, append=0))
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
-
-
-def _frame(ax: Axes, x: float, y: float, width: float) -> None:
-    from matplotlib.patches import Rectangle
-
-    # White under black shows on light and on dark cells.
-    for colour, line in (("white", 2.2), ("black", 1.0)):
-        ax.add_patch(
-            Rectangle(
-                (x + 0.06, y + 0.06),
-                width - 0.12,
-                0.88,
-                fill=False,
-                edgecolor=colour,
-                linewidth=line,
-                joinstyle="miter",
-            )
-        )
 
 
 def _key(ax: Axes, mesh: Any, table: DataFrame, workload: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import wraps
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from pandas import DataFrame
+
+T = TypeVar("T")
 
 COLUMN_IN = 3.4
 PAGE_IN = 7.0
@@ -83,11 +85,11 @@ NAMES: Mapping[str, str] = MappingProxyType(
 SIMULATED_ONLY = "simulated only, not published"
 
 
-def styled(draw: Callable[[DataFrame], Figure]) -> Callable[[DataFrame], Figure]:
+def styled(draw: Callable[[T], Figure]) -> Callable[[T], Figure]:
     """Return `draw` under `SETTINGS`, which hold for this figure and no other."""
 
     @wraps(draw)
-    def drawn(table: DataFrame) -> Figure:
+    def drawn(table: T) -> Figure:
         with _settings():
             figure = draw(table)
             figure.draw_without_rendering()  # ticks take their size when they are first drawn
