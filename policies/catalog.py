@@ -4,20 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from policies.aimd import Aimd
+from policies.concur import Concur
+from policies.dynamic_batch import DynamicBatch
+from policies.edf import Edf
+from policies.fcfs import Fcfs
 from policies.function import FunctionPolicy
 from policies.guarded import Guarded
 from policies.naming import Kind
 from policies.protocol import PolicyError
 from policies.saber import Saber
+from policies.saber_plus import SaberPlus
+from policies.sjf import Sjf
+from policies.slack import Slack
 from policies.static import Static
+from policies.vtc import Vtc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from policies.protocol import Policy
 
-POLICIES: Mapping[str, type[Policy]] = {"static": Static, "saber": Saber}
-"""Policies by name; the parameters are the fields of each class, in order."""
+POLICIES: Mapping[str, type[Policy]] = {
+    "static": Static,
+    "fcfs": Fcfs,
+    "edf": Edf,
+    "slack": Slack,
+    "sjf": Sjf,
+    "aimd": Aimd,
+    "concur": Concur,
+    "dynamic-batch": DynamicBatch,
+    "vtc": Vtc,
+    "saber+": SaberPlus,
+    "saber": Saber,
+}
+"""Policies by name; the parameters are the fields of each class, in order.
+
+The last is the example that messages give.
+"""
 
 _POLICY = Kind("policy", POLICIES, "start(rng, profile)", ("view",), FunctionPolicy, Guarded)
 

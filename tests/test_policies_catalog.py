@@ -46,7 +46,7 @@ def test_what_a_text_means(text, policy):
         ("sabre", "unknown policy 'sabre', did you mean 'saber'?"),
         ("SABER", "unknown policy 'SABER', did you mean 'saber'?"),
         ("statik(3)", "did you mean 'static'?"),
-        ("fifo", "unknown policy 'fifo': expected one of static, saber ("),
+        ("fifo", "unknown policy 'fifo': expected one of static, fcfs, edf, "),
         ("saber(estimater=usl)", "saber: unknown parameter 'estimater', did you mean 'estimator'?"),
         (
             "static(max_num_seqs=3, colour=red)",
