@@ -1,0 +1,269 @@
+"""SABER+ at work on one replica."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from heapq import heappop, heappush
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from policies.lately import Lately
+from policies.outlook import Costs, first_late, room_s
+from policies.pace import Pace
+from policies.protocol import NEVER_PS, NOTHING, PS_PER_S, Choice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+
+    from calibrate.profile import Profile
+    from policies.outlook import Left
+    from policies.protocol import Pending, View
+
+MOST_RESERVED = 0.9
+"""Never more than this share of the time is kept free: decoding takes at most ten times as long."""
+MOST_ASKED = 16
+"""So many of those who wait are asked in full at one evaluation."""
+SOMEBODY: Left = (0, 0.0)
+"""One of those who run, whichever."""
+
+
+class Rules(NamedTuple):
+    """The parameters of `policies.saber_plus.SaberPlus`."""
+
+    current: bool
+    model: bool
+    reserve: float
+    order: str
+    correct: bool
+    idle_seats: int
+
+
+class Entry(NamedTuple):
+    """One that waits; in the order of being asked."""
+
+    rank: float
+    deadline_ps: int
+    id: int
+    request: Pending
+    prompt_s: float
+
+
+class SaberPlusDecider:
+    """Keeps those who wait, in the order in which they are asked, and knows who runs."""
+
+    __slots__ = (
+        "_best_effort",
+        "_costs",
+        "_expiry",
+        "_lately",
+        "_pace",
+        "_promised",
+        "_released",
+        "_rng",
+        "_room_s",
+        "_rules",
+        "_waiting",
+        "_where",
+    )
+
+    def __init__(self, rules: Rules, profile: Profile, rng: np.random.Generator) -> None:
+        self._rules = rules
+        self._rng = rng
+        self._costs = Costs(profile)
+        self._lately = Lately()
+        self._pace = Pace(self._costs.step_s)
+        self._waiting: list[Entry] = []
+        self._where: dict[int, Entry] = {}
+        self._best_effort: dict[int, Pending] = {}
+        # Who is in the engine: max_tokens, when it is due [s], what its prompt takes [s]; for those
+        # with a deadline that binds, the time a token may take by what was known at release [s].
+        self._released: dict[int, tuple[int, float, float]] = {}
+        self._promised: dict[int, float] = {}
+        # The instants from which those who wait are hopeless; stale for who waits no more.
+        self._expiry: list[tuple[int, int, Pending]] = []
+        # How long who runs can be held up; by the model it stays as it is until somebody comes or
+        # goes. NaN where it has to be found out.
+        self._room_s = float("nan")
+
+    def decide(self, view: View) -> Choice:
+        """Give up on the hopeless, release whom everyone can bear, use idle time for the rest."""
+        now_ps, now_s = view.now_ps, view.now_s
+        arrived, waiting = view.arrived, self._where
+        self._pace.advance(now_s, len(self._released))
+        left = view.finished or view.cancelled
+        if left:
+            self._forget(view)
+        demoted: list[int] = []
+        if arrived is not None:
+            self._take_in(arrived, now_s)
+        self._demote(now_ps, demoted)
+        released: list[int] = []
+        if waiting:
+            if left:
+                released = self._admit(view, now_s, self._waiting)
+            elif arrived is not None and arrived.id in waiting:
+                # Who was turned down before would be again: nobody has left since.
+                released = self._admit(view, now_s, (waiting[arrived.id],))
+        if self._best_effort and not waiting and not self._promised:
+            released += self._use_idle_time()
+        expiry = self._expiry
+        while expiry and not self._waits(expiry[0][2]):
+            heappop(expiry)
+        if not (released or demoted or expiry):
+            return NOTHING
+        return Choice(released, demoted, (), expiry[0][0] if expiry else NEVER_PS)
+
+    # ------------------------------------------------------------------ who is where
+
+    def _forget(self, view: View) -> None:
+        for request in (*view.finished, *view.cancelled):
+            self._released.pop(request, None)
+            self._promised.pop(request, None)
+            self._best_effort.pop(request, None)
+            entry = self._where.pop(request, None)
+            if entry is not None:
+                del self._waiting[bisect_left(self._waiting, entry)]
+        self._room_s = float("nan")
+
+    def _waits(self, request: Pending) -> bool:
+        entry = self._where.get(request.id)
+        return entry is not None and entry.request is request
+
+    def _take_in(self, request: Pending, now_s: float) -> None:
+        costs = self._costs
+        work_s = costs.work_s(request)
+        prompt_s = costs.prefill_s(request.prompt_tokens)
+        self._lately.note(work_s, prompt_s, now_s)
+        order = self._rules.order
+        if order == "work":
+            rank = work_s
+        elif order == "random":
+            rank = float(self._rng.random())
+        else:
+            rank = request.arrival_s if order == "arrival" else request.deadline_s
+        entry = Entry(rank, request.deadline_ps, request.id, request, prompt_s)
+        insort(self._waiting, entry)
+        self._where[request.id] = entry
+        if request.deadline_ps != NEVER_PS:
+            alone_ps = round(costs.alone_s(request) * PS_PER_S)
+            heappush(self._expiry, (request.deadline_ps - alone_ps, request.id, request))
+
+    def _demote(self, now_ps: int, demoted: list[int]) -> None:
+        expiry = self._expiry
+        while expiry and expiry[0][0] <= now_ps:
+            request = heappop(expiry)[2]
+            if self._waits(request):
+                self._leave_queue(request)
+                self._best_effort[request.id] = request
+                demoted.append(request.id)
+
+    def _leave_queue(self, request: Pending) -> None:
+        del self._waiting[bisect_left(self._waiting, self._where.pop(request.id))]
+
+    def _release(self, request: Pending, due_s: float) -> None:
+        prompt_s = self._costs.prefill_s(request.prompt_tokens)
+        self._released[request.id] = (request.max_tokens, due_s, prompt_s)
+        self._pace.hold_up(prompt_s)
+        self._room_s = float("nan")
+
+    def _use_idle_time(self) -> list[int]:
+        """Release best effort where nobody with a deadline waits or runs."""
+        released: list[int] = []
+        while self._best_effort and len(self._released) < self._rules.idle_seats:
+            request = self._best_effort.pop(next(iter(self._best_effort)))
+            self._release(request, inf)
+            released.append(request.id)
+        return released
+
+    # ------------------------------------------------------------------ admission
+
+    def _admit(self, view: View, now_s: float, asked: Sequence[Entry]) -> list[int]:
+        """Release, one after the other, each of the asked whom everyone can bear."""
+        released: list[int] = []
+        batch: list[Left] | None = None
+        free_s, room_s, tries = now_s, self._room_s, MOST_ASKED
+        if room_s != room_s:
+            batch, free_s = self._batch(view, now_s)
+            room_s = self._room_s = self._room(batch, free_s)
+        too_large: list[tuple[int, int]] = []
+        for entry in [each for each in asked if each.prompt_s <= room_s]:
+            request, prompt_s = entry.request, entry.prompt_s
+            if prompt_s > room_s or (too_large and _is_as_large(request, too_large)):
+                continue
+            if batch is None:
+                batch, free_s = self._batch(view, now_s)
+                room_s = self._room_s = self._room(batch, free_s)
+            due_s = request.deadline_s - self._costs.overhead_s
+            own = (request.max_tokens - 1, due_s)
+            late = self._late(batch, own, free_s + prompt_s * self._pace.factor, request, now_s)
+            if late is None:
+                self._leave_queue(request)
+                if request.deadline_ps != NEVER_PS:
+                    self._promised[request.id] = (due_s - now_s) / max(own[0], 1)
+                self._release(request, due_s)
+                released.append(request.id)
+                insort(batch, own)
+                free_s += prompt_s * self._pace.factor
+                room_s = self._room_s = self._room(batch, free_s)
+            elif late is not own:
+                too_large.append((request.prompt_tokens, request.max_tokens))
+            tries -= 1
+            if not tries:
+                break
+        return released
+
+    def _batch(self, view: View, now_s: float) -> tuple[list[Left], float]:
+        """Return what is left of who is in the engine, and when its prompts will be through [s]."""
+        generated = {id: tokens for id, _, tokens in view.running if tokens}
+        if self._rules.correct:
+            self._pace.observe(generated)
+        stall_s = 0.0
+        batch: list[Left] = []
+        for id, (most, due_s, prompt_s) in self._released.items():
+            if id in generated:
+                batch.append((most - generated[id], due_s))
+            else:
+                batch.append((most - 1, due_s))
+                stall_s += prompt_s
+        batch.sort()
+        return batch, now_s + stall_s * self._pace.factor
+
+    def _room(self, batch: list[Left], free_s: float) -> float:
+        """Return how long everybody can be held up; with recorded promises that is not asked."""
+        if not (self._rules.current and self._rules.model):
+            return inf
+        return room_s(self._costs.step_s, batch, free_s, self._pace.factor)
+
+    def _late(
+        self, batch: list[Left], own: Left, free_s: float, request: Pending, now_s: float
+    ) -> Left | None:
+        """Return one who would be late if the request were released; None if nobody would."""
+        rules, costs, pace = self._rules, self._costs, self._pace
+        stretch = pace.factor
+        if rules.reserve and batch:
+            share = rules.reserve * self._lately.cheaper_share(costs.work_s(request), now_s)
+            stretch /= 1 - min(share * pace.factor, MOST_RESERVED)
+        step_s = costs.step_s
+        asked = batch.copy()
+        insort(asked, own)
+        size = min(len(asked), len(step_s) - 1)
+        if not rules.current:
+            if step_s[size] * stretch > min(self._promised.values(), default=inf):
+                return SOMEBODY
+            asked = [own]
+        if rules.model:
+            # A batch that is only the request's own here is as large all the time.
+            steps = step_s if rules.current else (step_s[size],) * 2
+            return first_late(steps, asked, free_s, stretch)
+        flat_s = step_s[size] * stretch
+        return next((each for each in asked if now_s + each[0] * flat_s > each[1]), None)
+
+
+def _is_as_large(request: Pending, too_large: Iterable[tuple[int, int]]) -> bool:
+    """Whether somebody no larger was already too much for those who run."""
+    for prompt_tokens, max_tokens in too_large:
+        if request.prompt_tokens >= prompt_tokens and request.max_tokens >= max_tokens:
+            return True
+    return False

@@ -1,0 +1,291 @@
+"""SABER+: worked examples, what it must never do, and what each part is for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from calibrate import load_profile
+from calibrate.profile import Profile
+from calibrate.steptime import StepCost
+from policies.catalog import make_policy
+from policies.protocol import NEVER_PS, PS_PER_S, Pending, PolicyError, Running, View
+from policies.saber_plus import SaberPlus
+from sim import simulate
+from sim.interval import mean_and_interval
+from traces import Trace, workload
+
+MADE = Profile(
+    "made",
+    "simulated",
+    StepCost.affine(decode_s=0.01, sequence_s=0.01, prefill_s=0.0, prompt_token_s=0.001),
+    10**6,
+    "ample",
+    "prefill-first",
+)
+"""A step of B takes 10 + 10 B ms, a prompt token 1 ms."""
+BARE = SaberPlus(reserve=0.0, correct=False)
+
+
+class Engine:
+    """What a view shows of an engine, set by hand."""
+
+    def __init__(self):
+        self.generated = {}
+
+    def running(self, now_ps):
+        return tuple(Running(id, 1, tokens) for id, tokens in self.generated.items())
+
+    def waiting_ids(self):
+        return ()
+
+
+class Bench:
+    """Shows a decider one evaluation after another and carries out what it chooses."""
+
+    def __init__(self, policy=BARE):
+        self.decider = policy.start(np.random.default_rng(0), MADE)
+        self.engine = Engine()
+        self.view = View(self.engine)
+        self.count = 0
+
+    def arrive(self, at_s, prompt_tokens, max_tokens, sla_s=None):
+        now_ps = round(at_s * PS_PER_S)
+        deadline_ps = NEVER_PS if sla_s is None else now_ps + round(sla_s * PS_PER_S)
+        self.view.arrived = Pending(self.count, now_ps, deadline_ps, prompt_tokens, max_tokens)
+        self.count += 1
+        return self.decide(at_s)
+
+    def finish(self, at_s, *requests):
+        self.view.finished = requests
+        return self.decide(at_s)
+
+    def leave(self, at_s, *requests):
+        self.view.cancelled = requests
+        return self.decide(at_s)
+
+    def decide(self, at_s):
+        view, generated = self.view, self.engine.generated
+        for request in (*view.finished, *view.cancelled):
+            generated.pop(request, None)
+        view.now_ps, view.in_engine = round(at_s * PS_PER_S), len(generated)
+        choice = self.decider.decide(view)
+        view.arrived, view.finished, view.cancelled = None, (), ()
+        generated.update(dict.fromkeys(choice.release, 0))
+        return choice
+
+
+def test_who_runs_must_be_able_to_bear_the_prompt_and_the_larger_batch():
+    # 10 ms for the prompt, then 50 steps of 20 ms: done at 1.01 s.
+    # 10 more for a second prompt, and 50 steps of 30 ms: 1.52 s, both.
+    for sla_s, released in ((1.53, [1]), (1.51, [])):
+        bench = Bench()
+        assert bench.arrive(0, 10, 51, sla_s).release == [0]
+        assert list(bench.arrive(0, 10, 51, 9.0).release) == released
+        assert not released or not bench.finish(1.0, 0).release
+        assert released or list(bench.finish(1.0, 0).release) == [1]
+
+
+def test_the_batch_is_seen_to_drain():
+    # 10 steps of three at 40 ms, then 40 of two at 30 ms, with three prompts: 1.63 s.
+    bench = Bench()
+    bench.arrive(0, 10, 51, 1.64)
+    bench.arrive(0, 10, 51, 1.64)
+    assert list(bench.arrive(0, 10, 11, 1.0).release) == [2]
+    assert list(bench.arrive(0, 10, 11, 1.0).release) == []
+
+
+def test_what_was_generated_since_counts_and_with_recorded_promises_it_does_not():
+    for policy, released in ((BARE, [1]), (SaberPlus(reserve=0, correct=False, current=False), [])):
+        bench = Bench(policy)
+        bench.arrive(0, 10, 101, 2.2)  # needs 22 ms a token at first
+        bench.engine.generated[0] = 51  # and at 1.01 s has 1.19 s for 50 of them
+        assert list(bench.arrive(1.01, 1, 3, 1.0).release) == released
+
+
+def test_the_least_work_is_asked_first_and_the_earlier_deadline_breaks_ties():
+    bench = Bench()
+    bench.arrive(0, 10, 51, 1.02)
+    bench.engine.generated[0] = 25
+    for max_tokens, sla_s in ((40, 9.0), (20, 9.0), (20, 8.0), (30, 9.0)):
+        assert not bench.arrive(0.5, 10, max_tokens, sla_s).release
+    assert list(bench.finish(1.0, 0).release) == [3, 2, 4, 1]
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"), [("arrival", [1, 2, 3]), ("deadline", [3, 1, 2]), ("work", [2, 1, 3])]
+)
+def test_other_orders(order, expected):
+    bench = Bench(SaberPlus(reserve=0, correct=False, order=order))
+    bench.arrive(0, 10, 51, 1.02)
+    bench.engine.generated[0] = 25
+    for later, (max_tokens, sla_s) in enumerate(((30, 8.0), (20, 9.0), (40, 7.0))):
+        bench.arrive(0.5 + later / 1000, 10, max_tokens, sla_s)
+    assert list(bench.finish(1.0, 0).release) == expected
+
+
+def test_a_request_is_best_effort_from_the_instant_it_is_late_even_alone():
+    bench = Bench()
+    bench.arrive(0, 10, 101, 2.02)
+    choice = bench.arrive(0, 10, 26, 1.51)  # alone 0.51 s
+    assert (list(choice.release), choice.wake_ps) == ([], PS_PER_S)
+    assert list(bench.decide(1.0).demote) == [1]
+    assert list(bench.finish(1.99, 0).release) == [1]
+
+
+def test_best_effort_goes_a_few_at_a_time_while_nobody_with_a_deadline_waits_or_runs():
+    bench = Bench(SaberPlus(idle_seats=2))
+    bench.arrive(0, 10, 101, 2.02)
+    for _ in range(3):
+        assert list(bench.arrive(0.1, 10, 101, 1.0).demote) == [bench.count - 1]
+    assert list(bench.finish(2.0, 0).release) == [1, 2]
+    assert list(bench.arrive(2.1, 10, 11, 5.0).release) == [4]  # it binds nobody
+    assert not bench.finish(2.2, 1).release
+    assert list(bench.finish(2.4, 4).release) == [3]
+
+
+def test_who_will_be_late_whatever_is_done_binds_nobody():
+    bench = Bench()
+    bench.arrive(0, 10, 51, 1.02)
+    bench.engine.generated[0] = 10  # at 0.5 s it was to have 25
+    assert list(bench.arrive(0.5, 10, 51, 9.0).release) == [1]
+
+
+def test_without_a_deadline_nobody_waits_for_himself():
+    bench = Bench()
+    for n in range(40):
+        assert list(bench.arrive(0, 100, 500).release) == [n]
+    bench = Bench()
+    bench.arrive(0, 10, 51, 1.02)
+    assert not bench.arrive(0, 10, 51).release
+
+
+def test_time_is_kept_for_cheaper_prompts_where_they_come_often():
+    for reserve, released in ((0.0, [12]), (1.5, [])):
+        bench = Bench(SaberPlus(reserve=reserve, correct=False))
+        bench.arrive(0.0, 10, 11, 50.0)  # somebody must run: an idle engine is kept for nobody
+        bench.engine.generated[0] = 1
+        for n in range(1, 12):  # half of the time is theirs
+            bench.arrive(n * 0.04, 20, 2, 9.0)
+            bench.finish(n * 0.04 + 0.03, n)
+        # Alone with the first: 20 ms, 10 steps of 30 ms, 90 of 20 ms, 2.12 s; with a quarter of
+        # the time to spare more than 3 s.
+        assert list(bench.arrive(0.48, 20, 101, 3.0).release) == released
+
+
+def test_the_cheapest_are_asked_for_nothing():
+    bench = Bench(SaberPlus(reserve=50.0, correct=False))
+    for n in range(12):
+        assert list(bench.arrive(n * 0.01, 20, 20, 9.0).release) == [n]
+
+
+def test_cancelled_requests_are_forgotten():
+    bench = Bench()
+    bench.arrive(0, 10, 51, 1.02)
+    bench.engine.generated[0] = 5
+    assert not bench.arrive(0.1, 10, 51, 9.0).release
+    bench.leave(0.2, 1)
+    assert not bench.finish(1.0, 0).release
+    bench.arrive(2.0, 10, 51, 1.02)
+    bench.engine.generated[2] = 5
+    assert not bench.arrive(2.1, 10, 51, 9.0).release
+    assert list(bench.leave(2.2, 2).release) == [3]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"reserve": -0.1}, "reserve=-0.1: expected a number of at least 0"),
+        ({"order": "size"}, "order='size': expected work, deadline, arrival, random"),
+        ({"current": 1}, "current=1: expected True or False"),
+        ({"idle_seats": 0}, "idle_seats=0: expected a whole number of at least 1"),
+    ],
+)
+def test_what_a_parameter_may_not_be(parameters, message):
+    with pytest.raises(PolicyError, match=r"^saber\+: ") as error:
+        SaberPlus(**parameters)
+    assert message in str(error.value)
+
+
+def test_its_text_means_it():
+    assert make_policy("saber+").label == "saber+"
+    policy = make_policy("saber+(reserve=0, order=random, model=False)")
+    assert policy == SaberPlus(model=False, reserve=0, order="random")
+    assert make_policy(policy.label) == policy
+
+
+PARTS = st.builds(
+    SaberPlus,
+    current=st.booleans(),
+    model=st.booleans(),
+    reserve=st.sampled_from([0.0, 1.5]),
+    order=st.sampled_from(["work", "deadline", "arrival", "random"]),
+    correct=st.booleans(),
+    idle_seats=st.integers(1, 4),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(PARTS, st.integers(0, 10**6), st.sampled_from(["prefill-first", "chunked"]))
+def test_everybody_is_served_once_and_every_token_step_by_step_is_the_same(
+    policy, seed, discipline
+):
+    trace = workload("W1", rps=12, n=30, seed=seed)
+    profile = load_profile("paper-qwen2.5-coder-3b")
+    given = {"policy": policy, "seed": seed, "discipline": discipline}
+    leap, step = (simulate(trace, profile, leap=leap, **given) for leap in (True, False))
+    assert set(leap.requests["status"]) == {"finished"}
+    assert leap.requests.equals(step.requests)
+
+
+@pytest.mark.parametrize(("name", "rps"), [("W1", 8), ("W1", 10), ("W3", 15)])
+def test_it_meets_more_than_saber(name, rps):
+    profile = load_profile("paper-qwen2.5-coder-3b")
+    gains = []
+    for seed in range(8):
+        trace = workload(name, rps=rps, n=100, seed=seed)
+        ours, theirs = (
+            simulate(trace, profile, policy=policy, seed=seed).summary()["goodput_pct"]
+            for policy in ("saber+", "saber")
+        )
+        gains.append(ours - theirs)
+    assert mean_and_interval(gains).low > 5
+
+
+def test_who_is_released_with_a_chance_is_in_time_where_the_profile_is_right():
+    """Nobody is promised what later admissions take away."""
+    profile = load_profile("paper-qwen2.5-coder-3b")
+    missed = released = 0
+    for seed in range(5):
+        trace = workload("W1", rps=10, n=100, seed=seed)
+        rows = simulate(trace, profile, policy="saber+", seed=seed).requests
+        with_a_chance = rows[~rows["demoted"].astype(bool)]
+        released += len(with_a_chance)
+        missed += int((~with_a_chance["met"].astype(bool)).sum())
+    assert released > 250
+    assert missed / released < 0.02
+
+
+def test_it_learns_that_steps_take_longer_than_the_profile_says():
+    slower = StepCost.affine(decode_s=0.013, sequence_s=0.013, prefill_s=0.0, prompt_token_s=0.0013)
+    truth = Profile("true", "simulated", slower, 10**6, "ample", "prefill-first")
+
+    class Told(SaberPlus):
+        def start(self, rng, profile):
+            return super().start(rng, MADE)
+
+    rng = np.random.default_rng(0)
+    n = 400
+    trace = Trace(
+        np.cumsum(rng.exponential(0.25, n)),
+        np.full(n, 20),
+        rng.integers(20, 60, n),
+        sla_s=np.full(n, 3.5),
+    )
+    met = [
+        simulate(trace, truth, policy=Told(correct=correct)).summary()["goodput_pct"]
+        for correct in (False, True)
+    ]
+    assert met[1] > met[0] + 3
