@@ -110,6 +110,11 @@ class AdaptiveLimit:
         self._due_ps = 0
         self._exceeded = self._in_time = self._held_back = False
 
+    @property
+    def limit(self) -> int:
+        """The batch limit now."""
+        return int(self._limit)
+
     def decide(self, view: View) -> Choice:
         """Judge, adjust, and release while the limit allows."""
         for request in view.cancelled:
@@ -126,7 +131,7 @@ class AdaptiveLimit:
             self._limit_ps[arrived.id] = (
                 arrived.deadline_ps if by_arrival else arrived.deadline_ps - arrived.arrival_ps
             )
-        choice = release(self._waiting, int(self._limit) - view.in_engine)
+        choice = release(self._waiting, self.limit - view.in_engine)
         if self._policy.latency == "service":
             for request in choice.release:
                 if self._limit_ps[request] != NEVER_PS:
