@@ -131,8 +131,9 @@ def specs_of(
         limits = _limits(kind.profile, policy, options)
         costs = StepCosts(kind.profile.cost, min(limits.max_num_seqs, requests))
         refused = refusals(limits)
+        known = _as_run(kind.profile, limits, options)
         for index in range(len(specs), len(specs) + kind.count):
-            deciders = _deciders(policy, kind.profile, seed, index)
+            deciders = _deciders(policy, known, seed, index)
             specs.append(
                 ReplicaSpec(
                     index=index,
@@ -162,6 +163,16 @@ def _deciders(policy: Policy, profile: Profile, seed: int, index: int) -> Iterat
             random_stream(seed, POLICY_STREAM, index, *([life] if life else [])), profile
         )
         life += 1
+
+
+def _as_run(profile: Profile, limits: EngineLimits, options: RunOptions) -> Profile:
+    """Return the profile with what the run sets otherwise: a policy is to know the engine it has."""
+    overhead_s = options.client_overhead_s
+    if overhead_s is None:
+        overhead_s = profile.client_overhead_s
+    if (limits.discipline, overhead_s) == (profile.discipline, profile.client_overhead_s):
+        return profile
+    return replace(profile, discipline=limits.discipline, client_overhead_s=overhead_s)
 
 
 def _limits(profile: Profile, policy: Policy, options: RunOptions) -> EngineLimits:
