@@ -24,7 +24,9 @@ class PacedWorker(CPUWorker):
         decodes = [name for name, number in tokens.items() if number == 1 and name in computed]
         prompt_tokens = scheduler_output.total_num_scheduled_tokens - len(decodes)
         context_tokens = sum(computed[name] + 1 for name in decodes)
-        self.ends_s = began_s + step_s(len(decodes), context_tokens, prompt_tokens)
+        self.ends_s = began_s
+        if tokens:  # else it is only told who has left
+            self.ends_s += step_s(len(decodes), context_tokens, prompt_tokens)
         return self._in_time(super().execute_model(scheduler_output))
 
     def sample_tokens(self, grammar_output):
