@@ -55,7 +55,7 @@ class Concur:
     beta: float = 0.5
     low: float = 0.7
     high: float = 0.9
-    period_s: float = 0.5
+    period_s: float = 1.0
     max_num_seqs: int = 256
 
     def __post_init__(self) -> None:

@@ -157,8 +157,7 @@ class TokenCounters:
             if known is None or generated <= known[1]:
                 continue
             tenant, counted, most = known
-            if counted and generated - counted > steps:
-                steps = generated - counted
+            steps = max(steps, generated - counted)
             counters[tenant] += weight * (generated - counted)
             running[request] = tenant, generated, most
         if view.finished:

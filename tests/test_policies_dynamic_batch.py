@@ -64,6 +64,25 @@ def test_fast_enough_raises_the_near_end_to_the_mean_batch():
     assert len(bench.generated) == 24
 
 
+def test_the_interval_keeps_its_width_and_its_far_end_opens_again():
+    bench = loaded(replace(SMALL, max_num_seqs=40))
+    assert len(bench.generated) == 20
+    step(bench, 1.0, 10)
+    assert step(bench, 2.0, 10) == 20  # at the target: 18 to 22
+    # Fast, with 20 in the mean: lo = min(20, 22 - 4), hi = 22 + 2.
+    assert step(bench, 3.0, 20) == 21
+    # And again, with 21: lo = min(21, 24 - 4), hi = 24 + 2.
+    assert step(bench, 4.0, 20) == 23
+
+
+@pytest.mark.parametrize(("tokens", "limit"), [(92, 16), (90, 8), (110, 16), (112, 24)])
+def test_within_the_tolerance_the_target_is_met(tokens, limit):
+    """0.1 s within a tenth: 10 s are 91 to 111 tokens."""
+    bench = loaded(replace(SMALL, interval_s=10.0))
+    step(bench, 10.0, 10)
+    assert step(bench, 20.0, tokens) == limit
+
+
 def test_near_the_target_the_interval_closes_around_the_mean_batch():
     bench = loaded()
     step(bench, 1.0, 10)
@@ -135,9 +154,9 @@ def test_the_target_is_the_tightest_of_the_latest_requests():
             target.add(request_of(None, 5))
             tpots.append(float("inf"))
         else:
-            most = int(dice.integers(1, 50))
-            target.add(request_of(3.0, most))
-            tpots.append(3.0 / most)
+            sla_ps = int(dice.integers(10**11, 10**13))
+            target.add(request_of(sla_ps / PS_PER_S, 7))
+            tpots.append(sla_ps / PS_PER_S / 7)
         assert target.tpot_s == min(tpots[-RECENT:])
 
 

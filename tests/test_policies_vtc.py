@@ -82,9 +82,9 @@ def test_alone_the_last_tokens_are_what_the_time_allows():
         bench.arrive(2, tenant="b", prompt=41, most=1)
         bench.arrive(3, tenant="a")
         bench.arrive(4, tenant="b")
-        assert bench.finish(0) == [1]
-        assert bench.finish(1, at_s=at_s) == [2]
-        assert bench.give_up(2, at_s=at_s) == [next_]
+        assert bench.finish(0, at_s=5.0) == [1]
+        assert bench.finish(1, at_s=5.0 + at_s) == [2]
+        assert bench.give_up(2, at_s=6.0) == [next_]
 
 
 def test_who_stayed_away_has_saved_up_nothing():
