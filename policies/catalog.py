@@ -13,10 +13,13 @@ from policies.function import FunctionPolicy
 from policies.guarded import Guarded
 from policies.naming import Kind
 from policies.protocol import PolicyError
+from policies.qoserve import QoServe
 from policies.saber import Saber
 from policies.saber_plus import SaberPlus
+from policies.scorpio import Scorpio
 from policies.sjf import Sjf
 from policies.slack import Slack
+from policies.slai import Slai
 from policies.static import Static
 from policies.vtc import Vtc
 
@@ -35,6 +38,9 @@ POLICIES: Mapping[str, type[Policy]] = {
     "concur": Concur,
     "dynamic-batch": DynamicBatch,
     "vtc": Vtc,
+    "qoserve": QoServe,
+    "slai": Slai,
+    "scorpio": Scorpio,
     "saber+": SaberPlus,
     "saber": Saber,
 }
