@@ -168,8 +168,9 @@ class Decoding:
     def running(self, now_ps: int) -> list[Running]:
         """Return the sequences in order of admission with the tokens generated before now."""
         step = self._step_at(now_ps)
+        new = tuple.__new__  # a third of the time of Running(...), and policies look often
         return [
-            Running(i, self._prompt_tokens[i], self._output_tokens[i] - (last_step - step))
+            new(Running, (i, self._prompt_tokens[i], self._output_tokens[i] - (last_step - step)))
             for i, last_step in self._last_step.items()
         ]
 
