@@ -129,10 +129,8 @@ def show_leaderboard(
     from sim.leaderboard.windows import cells_of
 
     out = flags.out
-    default = DEFAULT_FIGURE if out is None else out / "leaderboard.png"
+    default = DEFAULT_FIGURE if out is None else console.folder(out) / "leaderboard.png"
     picture = figure_file(figure, no_figure, default)
-    if out is not None:
-        console.folder(out)
     count = DEFAULT_SEEDS if seeds is None else seeds
     drawn = range(first_seed or 0, (first_seed or 0) + count)
     with console.stdout_for_json(json), console.progress("reading"):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from policies.catalog import POLICIES, split_policies
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -24,12 +22,16 @@ def lineup(text: str) -> list[str]:
     PolicyError
         For a list with a gap.
     """
+    from policies.catalog import split_policies  # the command line must answer before it is loaded
+
     return [
         policy for name in split_policies(text) for policy in (_all() if name == ALL else [name])
     ]
 
 
 def _all() -> Iterator[str]:
+    from policies.catalog import POLICIES
+
     for name in POLICIES:
         if name == "static":
             yield from (f"static({size})" for size in STATIC_SIZES)

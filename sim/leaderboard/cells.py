@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 STUDY_RATES = (5.0, 8.0, 10.0, 15.0)
 STUDY_REQUESTS = 100
-BURSTS = (("W1", 8.0, "mmpp(ratio=8)"), ("W3", 10.0, "gamma(cv=3)"))
+BURSTS = (("W1", 8.0, "mmpp(ratio=8, cycle_s=12)"), ("W3", 10.0, "gamma(cv=3)"))
 TENANT_SHARES: Mapping[str, float] = {"large": 6, "middle": 3, "small": 1}
 OTHERS = (
-    "bursts and tenants: W1 as mmpp(ratio=8), W3 as gamma(cv=3), W3 sent by three tenants as 6:3:1"
+    "bursts and tenants: W1 as mmpp(ratio=8, cycle_s=12), W3 as gamma(cv=3), W3 sent by three "
+    "tenants as 6:3:1"
 )
 SIZES = ("full", "quick")
 
