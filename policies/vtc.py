@@ -76,23 +76,28 @@ class TokenCounters:
     policy : Vtc
     alone_s : float
         Seconds of a decode step of one request.
+
+    Attributes
+    ----------
+    counters : dict of str to float
+        Of each tenant, as of the last time they were needed.
     """
 
     __slots__ = (
         "_alone_s",
         "_counted_ps",
-        "_counters",
         "_last",
         "_policy",
         "_queues",
         "_running",
         "_tenants",
+        "counters",
     )
 
     def __init__(self, policy: Vtc, alone_s: float) -> None:
         self._policy = policy
         self._alone_s = alone_s
-        self._counters: dict[str, float] = {}
+        self.counters: dict[str, float] = {}
         # Of those tenants only that have requests waiting.
         self._queues: dict[str, OrderedDict[int, Pending]] = {}
         self._tenants: dict[int, str] = {}  # of the requests that wait
@@ -120,12 +125,12 @@ class TokenCounters:
             self._tenants[arrived.id] = arrived.tenant
         released: list[int] = []
         while free > len(released) and self._queues:
-            released.append(self._admit(min(self._queues, key=self._counters.__getitem__)))
+            released.append(self._admit(min(self._queues, key=self.counters.__getitem__)))
         return Choice(released) if released else NOTHING
 
     def _lift(self, tenant: str) -> None:
         """Raise the counter of a tenant that comes back to the least of those that wait."""
-        counters = self._counters
+        counters = self.counters
         if self._queues:
             floor = min(map(counters.__getitem__, self._queues))
         else:
@@ -136,7 +141,7 @@ class TokenCounters:
         """Release the oldest request of a tenant and count its prompt."""
         request = next(iter(self._queues[tenant].values()))
         self._take_out(tenant, request.id)
-        self._counters[tenant] += self._policy.prompt_weight * request.prompt_tokens
+        self.counters[tenant] += self._policy.prompt_weight * request.prompt_tokens
         self._running[request.id] = tenant, 0, request.max_tokens
         return request.id
 
@@ -150,14 +155,15 @@ class TokenCounters:
 
     def _count(self, view: View) -> None:
         """Count what was generated since the last time."""
-        running, counters, weight = self._running, self._counters, self._policy.output_weight
+        running, counters, weight = self._running, self.counters, self._policy.output_weight
         steps = -1
         for request, _, generated in view.running:
             known = running.get(request)
             if known is None or generated <= known[1]:
                 continue
             tenant, counted, most = known
-            steps = max(steps, generated - counted)
+            if counted:  # the first of all comes with the prefill, in no step that others made
+                steps = max(steps, generated - counted)
             counters[tenant] += weight * (generated - counted)
             running[request] = tenant, generated, most
         if view.finished:
@@ -171,4 +177,4 @@ class TokenCounters:
         """Count the last tokens of what is shown no more: one a step."""
         for request in finished:
             tenant, counted, most = self._running.pop(request)
-            self._counters[tenant] += self._policy.output_weight * min(steps, most - counted)
+            self.counters[tenant] += self._policy.output_weight * min(steps, most - counted)

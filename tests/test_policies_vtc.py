@@ -133,6 +133,7 @@ class Ledger:
     policy: Policy
     trace: Trace
     service: list[tuple[float, float]] = field(default_factory=list)
+    counted: list[tuple[float, float]] = field(default_factory=list)
     label = "ledger"
 
     @property
@@ -163,6 +164,8 @@ class Noting:
             self.ledger.service.append(
                 tuple(self.prompts[i] + 2 * (self.done[i] + running[i]) for i in (0, 1))
             )
+            counters = getattr(self.decider, "counters", {})
+            self.ledger.counted.append(tuple(counters.get(name, 0) for name in trace.tenants))
         if view.arrived is not None:
             self.waiting[code[view.arrived.id]] += 1
         choice = self.decider.decide(view)
@@ -210,6 +213,19 @@ def test_two_backlogged_tenants_differ_by_no_more_than_the_bound(seed):
     assert gap <= bound
     # The bound is no empty word: first come, first served breaks it on the same requests.
     assert widest_gap(Edf(max_num_seqs=8), seed)[0] > bound
+
+
+@pytest.mark.parametrize("discipline", ["prefill-first", "chunked"])
+@pytest.mark.parametrize("kv_tokens", [10**6, 1500])
+def test_the_counters_are_the_service_though_the_last_tokens_are_not_shown(discipline, kv_tokens):
+    """Also when requests are preempted: they are to the tokens what `max_tokens` never is."""
+    trace = backlog(1)
+    ledger = Ledger(Vtc(max_num_seqs=8), trace)
+    result = simulate(trace, PAPER, ledger, discipline=discipline, kv_tokens=kv_tokens)
+    assert (result.requests.preemptions.sum() > 50) == (kv_tokens == 1500)
+    # While both wait nobody is lifted, so both grow alike; the last few tokens are not read yet.
+    service, counted = (np.array(rows)[-1] - rows[50] for rows in (ledger.service, ledger.counted))
+    assert (np.abs(counted - service) < 0.01 * service + 100).all()
 
 
 def test_one_tenant_is_first_come_first_served():
