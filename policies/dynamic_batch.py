@@ -54,21 +54,23 @@ class DynamicBatch:
         Share of the target within which the interval is left around the mean batch.
     width, widen : int
         Least width of the interval (the paper's alpha), and by how much its far end gives way
-        (delta).  These and the tolerance are chosen here, not taken from the paper.
+        (delta).  These, the tolerance and the interval are chosen here by trial, not taken from
+        the paper.
     z : float
         Quantile of the memory bound; 1.645 leaves 5 %.
     interval_s : float
-        Time between two adjustments [s].
+        Time between two adjustments [s].  Much less than an answer takes, and the search runs ahead
+        of what it measures.
     max_num_seqs : int
         The largest limit, and the engine's.
     """
 
     tpot_s: float | None = None
     tolerance: float = 0.05
-    width: int = 8
+    width: int = 16
     widen: int = 4
     z: float = 1.645
-    interval_s: float = 0.5
+    interval_s: float = 2.0
     max_num_seqs: int = 256
 
     def __post_init__(self) -> None:
