@@ -121,5 +121,7 @@ def _mean(estimate: Estimate | None) -> str:
 
 
 def _number(value: float | None, form: str) -> str:
-    # Rounded first: there is no minus zero.
-    return MISSING if value is None else f"{round(value, 2) + 0.0:{form}}"
+    if value is None:
+        return MISSING
+    text = f"{value:{form}}"
+    return text if float(text) else f"{0.0:{form}}"  # there is no minus zero

@@ -31,19 +31,24 @@ def words(board: Leaderboard) -> list[str]:
 
 def _winners(board: Leaderboard) -> list[str]:
     """Say who is best, or not told apart from the best, in how many cells."""
-    cells = len(board.standings)
-    found = []
-    for name in board.names:
-        led = [each for each in board.standings if name in each.leaders]
-        alone = [each.cell for each in led if len(each.leaders) == 1]
-        if not led:
-            continue
-        text = (
-            f"{_spoken(name)}: best, or not told apart from the best, in {len(led)} of "
-            f"{_cells(cells)}"
-        )
-        found.append((len(led), f"{text}; alone in {_listed(alone)}." if alone else f"{text}."))
-    return [text for _, text in sorted(found, key=lambda one: -one[0])]
+    led = {name: [each for each in board.standings if name in each.leaders] for name in board.names}
+    alone = {
+        name: [each.cell for each in cells if len(each.leaders) == 1] for name, cells in led.items()
+    }
+    lines = [
+        f"{_spoken(name)} is best, or not told apart from the best, in {len(led[name])} of "
+        f"{_cells(len(board.standings))}; it alone in {_counted(alone[name])}."
+        for name in sorted(led, key=lambda name: -len(led[name]))
+        if alone[name]
+    ]
+    others = {name: len(cells) for name, cells in led.items() if cells and not alone[name]}
+    by_count = [
+        f"{_cells(count)} ({_listed(_spoken(name) for name in others if others[name] == count)})"
+        for count in sorted(set(others.values()), reverse=True)
+    ]
+    if by_count:
+        lines.append(f"Never alone, but not told apart from the best: in {', in '.join(by_count)}.")
+    return lines
 
 
 def _against_static(board: Leaderboard) -> list[str]:
@@ -142,6 +147,12 @@ def _caveats(board: Leaderboard) -> list[str]:
         lines.append(
             "Ahead, behind and loses mean that the 95 % interval of the paired difference leaves "
             "0 out; of twenty such differences that are nothing but noise, one does."
+        )
+    if board.oracle_seeds:
+        lines.append(
+            "The best schedule found is a lower bound on what is possible: its search begins with "
+            "the best policy of the seed and may find nothing better, and the truth lies between "
+            "it and the cap."
         )
     if 0 < board.oracle_seeds < len(board.seeds):
         lines.append(

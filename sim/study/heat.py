@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+MINUS = "\N{MINUS SIGN}"
 COLOURS = "cividis"
 """Perceptually uniform, for colour-blind readers, and lighter means more."""
 
@@ -28,7 +29,7 @@ def write_cells(
                 ax.text(
                     column + 0.5,
                     row + 0.47,
-                    f"{round(number):{sign}d}".replace("-", "\N{MINUS SIGN}"),
+                    f"{round(number):{sign if round(number) else ''}d}".replace("-", MINUS),
                     ha="center",
                     va="center",
                     fontsize=5.5,
