@@ -17,9 +17,13 @@ def said(*cells, **others):
 
 def test_who_wins_in_how_many_cells():
     text = said(WON, LOST, OPEN)
-    assert "SABER: best, or not told apart from the best, in 2 of 3 cells; alone in won." in text
-    assert "edf: best, or not told apart from the best, in 1 of 3 cells; alone in lost." in text
-    assert "best static: best, or not told apart from the best, in 1 of 3 cells." in text
+    assert (
+        "SABER is best, or not told apart from the best, in 2 of 3 cells; it alone in 1 cell (won)."
+    ) in text
+    assert (
+        "edf is best, or not told apart from the best, in 1 of 3 cells; it alone in 1 cell (lost)."
+    ) in text
+    assert "Never alone, but not told apart from the best: in 1 cell (best static)." in text
 
 
 def test_saber_against_the_best_static_size():
