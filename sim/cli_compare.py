@@ -9,6 +9,7 @@ import typer
 from sim import cli_options as given
 from sim import console
 from sim.cli_cluster import ClusterFlags
+from sim.cli_compare_show import show_comparison
 from sim.cli_figure import NoFigure, figure_file, write_figure
 from sim.cli_group import flags_of
 from sim.cli_leaderboard import LeaderboardFlags, refuse_without_effect, show_leaderboard
@@ -17,8 +18,7 @@ from sim.lineup import lineup
 from sim.options import OptionError, RunOptions
 
 if TYPE_CHECKING:
-    from sim.compare import Comparison, Difference, Row
-    from sim.interval import Estimate
+    from sim.compare import Comparison
 
 DEFAULT_POLICIES = ",".join([*(f"static({size})" for size in range(10, 101, 10)), "saber"])
 DEFAULT_FIGURE = Path("saber-compare.png")
@@ -211,7 +211,7 @@ def compare(
             }
         )
         return
-    _show(comparison, cli_inputs.title_of(source, options))
+    show_comparison(comparison, cli_inputs.title_of(source, options))
 
 
 def _typed(context: typer.Context) -> list[str]:
@@ -230,65 +230,3 @@ def _draw(
     figure = plot_comparison(comparison, title=title, goodput_ms=goodput_ms).figure
     assert isinstance(figure, Figure)
     write_figure(figure, picture)
-
-
-def _show(comparison: "Comparison", title: str) -> None:
-    seeds = len(comparison.seeds)
-    console.show_table(
-        f"{title}; {seeds} seed{'s' if seeds > 1 else ''}",
-        [
-            "policy",
-            "goodput [%]",
-            "95 % interval",
-            "TTFT p50 [s]",
-            "TTFT p99 [s]",
-            "TPOT [ms]",
-            "E2E p95 [s]",
-            "SLA ratio",
-            "its CV",
-        ],
-        [_cells(row) for row in comparison.rows],
-    )
-    for difference in comparison.differences:
-        console.show(_reading(difference))
-    if comparison.differences and sum(row.fixed_size for row in comparison.rows) > 1:
-        console.show(
-            "The best static size is picked from these same runs, after the fact: that flatters it."
-        )
-    if seeds == 1:
-        console.show("One seed has no interval: differences of several points may be noise.")
-
-
-def _cells(row: "Row") -> list[str]:
-    metrics = row.metrics
-    goodput = row.goodput_pct
-    return [
-        row.policy,
-        console.MISSING if goodput is None else f"{goodput.mean:.1f}",
-        _interval(goodput),
-        _mean(metrics["ttft_s"]["p50"]),
-        _mean(metrics["ttft_s"]["p99"]),
-        _mean(metrics["tpot_s"]["mean"], 1e3),
-        _mean(metrics["e2e_s"]["p95"]),
-        _mean(metrics["sla_ratio"]["mean"]),
-        _mean(metrics["sla_ratio"]["cv"]),
-    ]
-
-
-def _mean(estimate: "Estimate | None", scale: float = 1.0) -> str:
-    return console.number(None if estimate is None else estimate.mean * scale)
-
-
-def _interval(estimate: "Estimate | None", form: str = ".1f") -> str:
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return console.MISSING
-    return f"{estimate.low:{form}} to {estimate.high:{form}}"
-
-
-def _reading(difference: "Difference") -> str:
-    points = difference.goodput_points
-    within = "" if points.low is None else f" (95 % interval {_interval(points, '+.1f')})"
-    return (
-        f"{difference.policy} less the best static, {difference.baseline}: "
-        f"{points.mean:+.1f} points{within}, paired by seed."
-    )

@@ -128,6 +128,8 @@ def show_leaderboard(
     from sim.leaderboard.running import ORACLE_SEEDS, leaderboard
     from sim.leaderboard.windows import cells_of
 
+    if json and flags.by_task:
+        raise OptionError("--by-task has no effect with --json, which has it all: leave it out")
     out = flags.out
     default = DEFAULT_FIGURE if out is None else console.folder(out) / "leaderboard.png"
     picture = figure_file(figure, no_figure, default)
