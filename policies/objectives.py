@@ -19,7 +19,7 @@ class Objectives(NamedTuple):
     first_ps : int
         Instant by which the first token is due [ps].
     token_ps : int
-        Time for each further one [ps], at least 1.
+        Time for each further one [ps], at least 1; ``NEVER_PS`` where there is none.
     """
 
     first_ps: int
@@ -46,8 +46,9 @@ def objectives(request: Pending, ttft_share: float, overhead_ps: int) -> Objecti
         return NONE
     sla_ps = max(request.deadline_ps - request.arrival_ps - overhead_ps, 0)
     first_ps = round(sla_ps * ttft_share)
-    further = max(request.max_tokens - 1, 1)
-    return Objectives(request.arrival_ps + first_ps, max((sla_ps - first_ps) // further, 1))
+    further = request.max_tokens - 1
+    token_ps = max((sla_ps - first_ps) // further, 1) if further else NEVER_PS
+    return Objectives(request.arrival_ps + first_ps, token_ps)
 
 
 def step_table(profile: Profile, most: int) -> list[float]:

@@ -133,7 +133,7 @@ class ScorpioDecider:
     def _take_in(self, request: Pending, dropped: list[int]) -> None:
         """Let the request wait, unless not even an empty engine is fast enough for it."""
         first_ps, token_ps = objectives(request, self._policy.ttft_share, self._overhead_ps)
-        if request.max_tokens > 1 and token_ps < self._step_ps[1]:
+        if token_ps < self._step_ps[1]:
             dropped.append(request.id)
             return
         tokens = request.prompt_tokens
