@@ -140,6 +140,7 @@ def test_all_policies_can_be_compared(capsys):
         ([*QUICK, "--leaderboard-traces", "a.csv,,b.csv"], "files separated by single commas"),
         ([*QUICK, "--leaderboard-traces", "none.csv"], "none.csv"),
         ([*QUICK, "--profile", "paper-qwen2.5-coder-3b*2"], "2 replicas with --leaderboard"),
+        ([*QUICK, "--client-overhead-s", "60"], "no request can meet its SLA"),
         ([*QUICK, "--by-task", "--json"], "--by-task has no effect with --json"),
         (["compare", "--cells", "quick"], "--cells has no effect without --leaderboard"),
         (["compare", "--out", "x"], "--out has no effect without --leaderboard"),

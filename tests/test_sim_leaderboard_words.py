@@ -89,6 +89,11 @@ def test_what_an_untruth_costs():
     ) in said(WON, told=told)
 
 
+def test_an_untruth_that_costs_nobody_anything():
+    told = [Told("noisy lengths", "saber", "won", Estimate(0.0, None, None))]
+    assert "Told wrong (noisy lengths: made-up noise): nobody loses by it." in said(WON, told=told)
+
+
 def test_caveats():
     several = said(WON)
     assert any("after the fact" in line for line in several)

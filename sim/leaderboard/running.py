@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from policies.catalog import make_policy
 from policies.static import Static
 from sim.compare import Comparison, Row, check_lineup, gathered, row_of
+from sim.feasible import Unloaded, refuse_hopeless_goals
 from sim.interval import mean_difference, mean_within
 from sim.leaderboard.board import BEST_FOUND, CAP, Leaderboard, Standings, Told
 from sim.leaderboard.cost import decision_us
@@ -74,6 +75,8 @@ def leaderboard(
     check_lineup(made, seeds, jobs)
     if all(isinstance(policy, Static) for policy in made):
         raise OptionError("a leaderboard of static sizes only: expected another policy, as saber")
+    for cell in cells:
+        refuse_hopeless_goals(cell.draw(seeds[0]), [Unloaded(profile, options)])
     other = other_profile(profile)
     oracle_seeds = min(oracle_seeds, len(seeds))
     plays = [

@@ -121,10 +121,11 @@ def _misled(board: Leaderboard) -> list[str]:
         if not changes:
             continue
         worst = min(changes, key=lambda name: changes[name])
-        text = (
-            f"Told wrong ({tale}: {about}): {_spoken(worst)} loses most, "
-            f"{changes[worst]:+.1f} points"
-        )
+        told = f"Told wrong ({tale}: {about})"
+        if round(changes[worst], 1) >= 0:
+            lines.append(f"{told}: nobody loses by it.")
+            continue
+        text = f"{told}: {_spoken(worst)} loses most, {changes[worst]:+.1f} points"
         if SABER in changes and worst != SABER:
             text += f"; SABER {changes[SABER]:+.1f}"
         lines.append(f"{text}.")
