@@ -79,3 +79,8 @@ def test_the_oracle_is_above_all_and_below_its_cap():
     played = play(Play(TRACE, 5, POLICIES, PROFILE, RunOptions(), budget=10))
     reached = max(kept["goodput_pct"] for kept in played.summaries)
     assert reached <= played.best_pct <= played.cap_pct <= 100
+
+
+def test_the_oracle_begins_with_the_best_policy():
+    played = play(Play(TRACE, 5, POLICIES, PROFILE, RunOptions(), budget=1))
+    assert played.best_pct == max(kept["goodput_pct"] for kept in played.summaries)

@@ -67,6 +67,12 @@ def test_policies_are_misled_in_the_cells_meant_for_it_and_static_sizes_nowhere(
     assert (frame[frame["policy"] == "saber"]["change_points"] != 0).any()
 
 
+def test_policies_are_misled_on_the_first_seeds_only(board):
+    once = run(misled_seeds=1)
+    assert all(one.change_points.low is None for one in once.told)  # one seed has no interval
+    assert all(one.change_points.low is not None for one in board.told)
+
+
 def test_frames_hold_every_cell_policy_and_run(board):
     frame = goodput_frame(board)
     assert len(frame) == 2 * 4
