@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 PRICES = 16
 """How many prices are tried; more make the cap a little lower and its search longer."""
+FORBIDDING = 10.0
+"""The highest price, in steps of the largest batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +79,15 @@ def prices_of(needs: Needs) -> Prices:
 
 
 def _turns(step_s: NDArray[np.float64], batch: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the prices at which the best batch turns into the next, of some batches."""
+    """Return the prices at which the best batch turns into the next, of some batches.
+
+    And two more: the least share, which needs no discount, and one so high that it tells who has no
+    time left at all beside the prompts of others.
+    """
+    least = (step_s / batch).min()
     slower = np.flatnonzero(np.diff(step_s) > 0)
-    if not slower.size:
-        # The largest batch is never worse: its share is the price, at no discount.
-        return np.array([(step_s / batch).min()])
-    some = np.unique(np.geomspace(1, slower.size, PRICES).round().astype(np.int64)) - 1
-    at = slower[some]
+    some = np.unique(np.geomspace(1, max(slower.size, 1), PRICES).round().astype(np.int64)) - 1
+    at = slower[some[: slower.size]]
     lost = 1 / batch[at] - 1 / batch[at + 1]
-    return np.asarray(lost / (1 / step_s[at] - 1 / step_s[at + 1]))
+    turns = lost / (1 / step_s[at] - 1 / step_s[at + 1])
+    return np.unique([least, *turns, FORBIDDING * step_s[-1]])

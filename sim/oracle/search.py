@@ -16,7 +16,7 @@ import numpy as np
 
 from policies.catalog import make_policy
 from policies.planned import Planned
-from sim.options import RunOptions, whole_number
+from sim.options import RunOptions, to_ps, whole_number
 from sim.oracle.needs import needs_of
 from sim.simulation import simulate
 
@@ -43,7 +43,8 @@ LEAST_WORK_S = 1e-9
 CHANGES = 0.06
 """Part of the requests that a step of the local search adds beyond one, on average at its start."""
 OTHERWISE = 0.4
-"""How often a step changes the order, a place in it, or the seats; half as often strictness."""
+"""How often a step changes the order, a place in it, or the seats; half as often strictness,
+and a fourth as often very many requests."""
 REPEATS = 100
 """After so many plans in a row that were run before there is hardly a new one."""
 
@@ -80,7 +81,7 @@ def best_found(
     options: RunOptions | None = None,
     budget: int = 60,
     seed: int = 0,
-    starts: Sequence[Policy | str] = (),
+    starts: Sequence[Policy | str] = ("saber+",),
 ) -> Found:
     """Return the best schedule of a trace on one replica that the search comes upon.
 
@@ -99,7 +100,8 @@ def best_found(
     seed : int
         Of the search, and of the policies to start from: the same seed finds the same.
     starts : sequence of Policy or str
-        Policies to start from, as `policies.catalog.make_policy` takes them.
+        Policies to start from, as `policies.catalog.make_policy` takes them; the search goes on
+        from whom the best of them met, and when it released them.
 
     Raises
     ------
@@ -138,6 +140,8 @@ class _Search:
         self._budget = budget
         self._seed = seed
         self._most_seats = min(len(trace), options.max_num_seqs or len(trace))
+        if (options.discipline or profile.discipline) == "chunked":
+            self._most_seats = min(self._most_seats, options.max_num_batched_tokens)
         batch = min(TYPICAL_BATCH, self._most_seats)
         step_s = float(needs.step_s[batch - 1])
         work_s = needs.prefill_s + needs.context_s(needs.tokens) + needs.tokens * step_s / batch
@@ -149,6 +153,11 @@ class _Search:
             order: dict(zip(needs.id.tolist(), key.tolist(), strict=True))
             for order, key in keys.items()
         }
+        spare_s = needs.end_s - needs.start_s - needs.alone_prefill_s
+        spare_s -= needs.tokens * needs.least_step_s
+        room_s = zip(needs.start_s.tolist(), spare_s.tolist(), strict=True)
+        self._room_s = dict(zip(needs.id.tolist(), room_s, strict=True))
+        self._first_ps = to_ps(float(trace.arrival_s[0]))
         self.done = 0
         self._tried: set[Planned] = set()
         self._best: tuple[frozenset[int], Policy, Result] | None = None
@@ -173,6 +182,7 @@ class _Search:
         columns = result.columns
         # Requests of a warm-up may be met too, and count for nothing.
         met = frozenset(columns.id[columns.met].tolist()) & self._work_s.keys()
+        self._last = result
         if self._best is None or len(met) > len(self._best[0]):
             self._best = met, policy, result
         return met
@@ -196,12 +206,14 @@ class _Search:
     def improve(self, rng: np.random.Generator) -> None:
         """Change the best plan here and there, and keep what meets more, or as many by less work.
 
+        Now and then as many by more work are kept as well, to get away from where it is stuck.
+
         A few requests are added and a few dropped, light ones more often added and heavy ones
         dropped, and fewer later on; sometimes seats or order change as well.
         """
-        met, policy, _ = self.best
+        met, policy, result = self.best
         current = policy if isinstance(policy, Planned) else self._plan(met, self._most_seats)
-        current = replace(current, order=tuple(i for i in current.order if i in met))
+        current = self._only(current, met, result)
         met_count, work_s = len(met), self._total_s(met)
         repeats = 0
         while self.done < self._budget and met_count < len(self._work_s) and repeats < REPEATS:
@@ -212,11 +224,17 @@ class _Search:
             repeats = 0
             met = self.run(plan)
             met_s = self._total_s(met)
-            if (len(met), -met_s) >= (met_count, -work_s):
-                unplanned = self._plan(met.difference(plan.order), plan.max_num_seqs).order
-                kept = (request for request in plan.order if request in met)
-                current = replace(plan, order=(*kept, *unplanned))
+            lighter = met_s <= work_s or rng.random() < OTHERWISE
+            if len(met) > met_count or (len(met) == met_count and lighter):
+                current = self._only(plan, met, self._last)
                 met_count, work_s = len(met), met_s
+
+    def _only(self, plan: Planned, met: frozenset[int], result: Result) -> Planned:
+        """Return the plan to release those that a run met, and nobody else, as in that run."""
+        admitted_ps = result.ledger.admitted_ps
+        place = {request: at for at, request in enumerate(plan.order)}
+        order = sorted(met, key=lambda i: (admitted_ps[i], place.get(i, len(place)), i))
+        return replace(plan, order=tuple(order), not_before_ps=tuple(admitted_ps[i] for i in order))
 
     def _changed(self, plan: Planned, rng: np.random.Generator) -> Planned:
         """Return a plan near another."""
@@ -224,8 +242,18 @@ class _Search:
         out = [request for request in self._work_s if request not in planned]
         share = CHANGES * (1 - self.done / self._budget)
         count = int(rng.poisson(share * len(self._work_s)))
+        if rng.random() < OTHERWISE / 4:
+            count = int(rng.integers(1 + len(self._work_s) // 2))
         added = self._drawn(out, 1 + count, -1, rng)
         dropped = self._drawn(plan.order, int(rng.integers(2 + count)), 1, rng)
+        times_ps = dict(zip(plan.order, plan.not_before_ps, strict=True))
+        if rng.random() < OTHERWISE:
+            times_ps = dict.fromkeys(times_ps, 0)
+        for request in added:
+            times_ps[request] = 0
+        if times_ps and rng.random() < OTHERWISE:
+            request = list(times_ps)[rng.integers(len(times_ps))]
+            times_ps[request] = self._some_time_ps(request, rng)
         order = [request for request in plan.order if request not in dropped]
         if rng.random() < OTHERWISE:
             by = ORDERS[rng.integers(len(ORDERS))]
@@ -242,7 +270,12 @@ class _Search:
         if rng.random() < OTHERWISE:
             seats = max(1, round(self._most_seats * float(np.exp(-rng.uniform(0.0, 2.5)))))
         strict = plan.strict ^ bool(rng.random() < OTHERWISE / 2)
-        return Planned(tuple(order), seats, strict)
+        return Planned(tuple(order), seats, strict, tuple(times_ps[i] for i in order))
+
+    def _some_time_ps(self, request: int, rng: np.random.Generator) -> int:
+        """Return an instant until which a request may well be held back."""
+        start_s, spare_s = self._room_s[request]
+        return self._first_ps + to_ps(start_s + rng.random() * spare_s)
 
     def _chosen(self, factor: float) -> frozenset[int]:
         """Return whom to serve if all work is multiplied by a factor and done one by one."""
