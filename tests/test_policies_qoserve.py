@@ -122,7 +122,7 @@ def test_the_choice_is_made_again_until_no_prompt_is_on_its_way():
     bench = Engine(QoServe(max_num_seqs=2), CHUNKED)
     bench.arrive(0, sla_s=1.0, most=11)
     bench.generated[0] = 1
-    bench.arrive(1, prompt=5000)
+    bench.arrive(1, prompt=100, sla_s=0.5)  # its first token is due at 0.05: that is no decode
     bench.wake(0.06)
     assert bench.choice.max_num_batched_tokens == 512
     assert bench.choice.wake_ps < NEVER_PS
@@ -152,15 +152,16 @@ def test_an_engine_that_prefills_first_is_told_how_many_prompts_may_go_together(
 def test_who_gave_up_is_forgotten_in_either_queue():
     bench = Bench(QoServe(max_num_seqs=1))
     bench.arrive(0)
-    bench.arrive(1, sla_s=0.01)
-    bench.arrive(2, sla_s=9)
-    bench.arrive(3, sla_s=10)
+    for request, sla_s in ((1, 0.01), (2, 9), (3, 10), (4, 0.02), (5, 11)):
+        bench.arrive(request, sla_s=sla_s)
     assert bench.finish(0) == [2]
+    assert bench.choice.demote == [1, 4]
     bench.give_up(1)
     bench.give_up(3)
-    assert bench.finish(2) == []
-    bench.arrive(1, sla_s=9, at_s=1)
-    assert 1 in bench.generated
+    assert bench.finish(2) == [5]
+    assert bench.finish(5) == [4]
+    assert bench.finish(4) == []
+    assert bench.arrive(1, sla_s=9, at_s=1) == [1]
 
 
 def test_chunks_spare_the_decodes_of_an_engine():

@@ -125,6 +125,24 @@ def test_best_effort_counts_as_one_and_waits_for_the_pace_of_others():
     assert bench.finish(3) == [4]
 
 
+def test_best_effort_lets_those_who_are_held_back_go_first():
+    bench = bench_of()
+    for request in range(4):
+        bench.arrive(request, **paced(0.06))
+    assert bench.arrive(8, **paced(0.02)) == []
+    assert bench.arrive(9, sla_s=0.01) == []  # a step of 5 would be short enough for the others
+    assert bench.finish(0, 1) == [8]
+
+
+def test_an_empty_engine_has_no_prompts_to_wait_for():
+    bench = bench_of(LINE)
+    bench.arrive(0)
+    bench.give_up(0, at_s=0.05)
+    # Through at 0.15, due at 0.16; behind 0's prompt it would be 0.2.
+    assert bench.arrive(1, at_s=0.05, sla_s=0.22) == [1]
+    assert list(bench.choice.demote) == []
+
+
 def test_who_gave_up_is_forgotten_wherever():
     bench = bench_of(LINE, max_num_seqs=1)
     bench.arrive(0)
