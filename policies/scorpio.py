@@ -44,6 +44,9 @@ class Scorpio:
     What it cannot do here: the credits by which a request skips the steps it has no need of.  The
     virtual batch size stands for what a batch thinned out by credits costs; this engine decodes
     everybody in every step, so where paces differ the steps are longer than the guard believes.
+    As published, it gains most over first come, first served where objectives differ, but only as
+    long as a full batch keeps the tightest pace; where that takes a smaller batch, it gains nothing
+    from the difference.
 
     Attributes
     ----------

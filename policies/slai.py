@@ -57,7 +57,7 @@ class Slai:
         Largest batch, of the engine too; 128 as published.
     offset : float
         Step times before it is due that a token is in danger; 5 as published, and 10 when memory
-        is short.
+        is short.  The default is chosen here, see above.
     token_budget : int
         Tokens of a step; 512 as published.
     smoothing : float
