@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right
 from collections import deque
-from itertools import accumulate
 
 
 class Lately:
@@ -18,37 +17,35 @@ class Lately:
         Of fewer nothing is said.
     """
 
-    __slots__ = ("_at_least", "_by_work", "_sums_s", "_times", "_works")
+    __slots__ = ("_arrivals", "_at_least", "_prefills_s", "_works_s")
 
     def __init__(self, size: int = 50, at_least: int = 5) -> None:
         self._at_least = at_least
-        self._times: deque[tuple[float, float, float]] = deque(maxlen=size)
-        self._by_work: list[tuple[float, float]] = []
-        self._works: list[float] = []
-        self._sums_s: list[float] = []
+        self._arrivals: deque[tuple[float, float]] = deque(maxlen=size)
+        # By work, and of equals the last to arrive first; their prompts in the same order.
+        self._works_s: list[float] = []
+        self._prefills_s: list[float] = []
 
     def note(self, work_s: float, prefill_s: float, now_s: float) -> None:
         """Remember an arrival: what it costs in all, and its prompt alone [s]."""
-        times, by_work = self._times, self._by_work
-        if len(times) == times.maxlen:
-            _, *oldest = times[0]
-            del by_work[bisect_left(by_work, tuple(oldest))]
-        times.append((now_s, work_s, prefill_s))
-        insort(by_work, (work_s, prefill_s))
-        self._sums_s = []  # out of date
+        arrivals, works_s = self._arrivals, self._works_s
+        if len(arrivals) == arrivals.maxlen:
+            oldest = bisect_right(works_s, arrivals[0][1]) - 1
+            del works_s[oldest], self._prefills_s[oldest]
+        arrivals.append((now_s, work_s))
+        place = bisect_left(works_s, work_s)
+        works_s.insert(place, work_s)
+        self._prefills_s.insert(place, prefill_s)
 
     def cheaper_share(self, work_s: float, now_s: float) -> float:
         """Return what prompts of arrivals that cost less than `work_s` took of the time.
 
         Above 1 where they come faster than they can be served.
         """
-        if len(self._times) < self._at_least:
+        if len(self._arrivals) < self._at_least:
             return 0.0
-        if not self._sums_s:
-            self._works = [work for work, _ in self._by_work]
-            self._sums_s = [0.0, *accumulate(prefill for _, prefill in self._by_work)]
-        taken_s = self._sums_s[bisect_left(self._works, work_s)]
-        if not taken_s:
+        cheaper = bisect_left(self._works_s, work_s)
+        if not cheaper:
             return 0.0
-        span_s = now_s - self._times[0][0]
-        return taken_s / span_s if span_s > 0 else float("inf")
+        span_s = now_s - self._arrivals[0][0]
+        return sum(self._prefills_s[:cheaper]) / span_s if span_s > 0 else float("inf")

@@ -33,7 +33,7 @@ class Costs:
         Its steps are those of sequences with the trace's mean context.
     """
 
-    __slots__ = ("_cost", "_prefills", "beside", "overhead_s", "step_s", "token_s")
+    __slots__ = ("_beside", "_cost", "_prompts", "overhead_s", "step_s", "token_s")
 
     def __init__(self, profile: Profile) -> None:
         self._cost = profile.cost
@@ -41,30 +41,34 @@ class Costs:
         steps = [self._cost.decode_s(batch, batch * context) for batch in range(1, TABLED + 1)]
         self.step_s = (0.0, *steps)
         self.token_s = steps[BUSY_BATCH - 1] / BUSY_BATCH
-        self.beside = BUSY_BATCH if profile.discipline == "chunked" else 0
+        self._beside = BUSY_BATCH if profile.discipline == "chunked" else 0
         self.overhead_s = profile.client_overhead_s
-        self._prefills: dict[int, float] = {}
+        self._prompts: dict[int, tuple[float, float]] = {}
 
     def prefill_s(self, tokens: int) -> float:
         """Return how long a prompt holds everybody up [s]: its step, or what its chunks add."""
-        seconds = self._prefills.get(tokens)
-        if seconds is None:
-            cost, batch = self._cost, self.beside
-            seconds = cost.mixed_s(batch, 0, tokens, tokens**2 / 2)
-            if batch:
-                seconds -= cost.decode_s(batch, 0)
-            self._prefills[tokens] = seconds
-        return seconds
+        return self._prompt_s(tokens)[0]
 
     def work_s(self, request: Pending) -> float:
         """Return what a request costs the engine [s]: its prompt, and its part of busy steps."""
-        return self.prefill_s(request.prompt_tokens) + request.max_tokens * self.token_s
+        return self._prompt_s(request.prompt_tokens)[0] + request.max_tokens * self.token_s
 
     def alone_s(self, request: Pending) -> float:
         """Return how long a request takes in an empty engine [s]."""
-        prompt = request.prompt_tokens
-        first_s = self._cost.prefill_s(prompt, prompt**2 / 2)
+        first_s = self._prompt_s(request.prompt_tokens)[1]
         return first_s + (request.max_tokens - 1) * self.step_s[1] + self.overhead_s
+
+    def _prompt_s(self, tokens: int) -> tuple[float, float]:
+        """Return how long a prompt holds others up, and what it takes alone [s]."""
+        known = self._prompts.get(tokens)
+        if known is None:
+            cost, batch = self._cost, self._beside
+            alone_s = beside_s = cost.prefill_s(tokens, tokens**2 / 2)
+            if batch:
+                with_it_s = cost.mixed_s(batch, 0, tokens, tokens**2 / 2)
+                beside_s = with_it_s - cost.decode_s(batch, 0)
+            known = self._prompts[tokens] = (beside_s, alone_s)
+        return known
 
 
 def first_late(

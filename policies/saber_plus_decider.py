@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 MOST_RESERVED = 0.9
 """Never more than this share of the time is kept free: decoding takes at most ten times as long."""
-MOST_ASKED = 16
+MOST_ASKED = 8
 """So many of those who wait are asked in full at one evaluation."""
+FRESH_S = 0.05
+"""An arrival is held against a batch that was looked at so long ago."""
 SOMEBODY: Left = (0, 0.0)
 """One of those who run, whichever."""
 
@@ -55,6 +57,7 @@ class SaberPlusDecider:
 
     __slots__ = (
         "_best_effort",
+        "_built",
         "_costs",
         "_expiry",
         "_lately",
@@ -86,6 +89,8 @@ class SaberPlusDecider:
         # How long who runs can be held up; by the model it stays as it is until somebody comes or
         # goes. NaN where it has to be found out.
         self._room_s = float("nan")
+        # The batch as it was last looked at, when its prompts will be through, and when that was.
+        self._built: tuple[list[Left], float, float] = ([], 0.0, -inf)
 
     def decide(self, view: View) -> Choice:
         """Give up on the hopeless, release whom everyone can bear, use idle time for the rest."""
@@ -166,7 +171,6 @@ class SaberPlusDecider:
         prompt_s = self._costs.prefill_s(request.prompt_tokens)
         self._released[request.id] = (request.max_tokens, due_s, prompt_s)
         self._pace.hold_up(prompt_s)
-        self._room_s = float("nan")
 
     def _use_idle_time(self) -> list[int]:
         """Release best effort where nobody with a deadline waits or runs."""
@@ -175,6 +179,7 @@ class SaberPlusDecider:
             request = self._best_effort.pop(next(iter(self._best_effort)))
             self._release(request, inf)
             released.append(request.id)
+        self._room_s = float("nan")
         return released
 
     # ------------------------------------------------------------------ admission
@@ -182,21 +187,20 @@ class SaberPlusDecider:
     def _admit(self, view: View, now_s: float, asked: Sequence[Entry]) -> list[int]:
         """Release, one after the other, each of the asked whom everyone can bear."""
         released: list[int] = []
-        batch: list[Left] | None = None
-        free_s, room_s, tries = now_s, self._room_s, MOST_ASKED
-        if room_s != room_s:
-            batch, free_s = self._batch(view, now_s)
-            room_s = self._room_s = self._room(batch, free_s)
+        room_s, tries = self._room_s, MOST_ASKED
+        looked = room_s != room_s
+        if looked:
+            room_s = self._look(view, now_s)
         too_large: list[tuple[int, int]] = []
         for entry in [each for each in asked if each.prompt_s <= room_s]:
             request, prompt_s = entry.request, entry.prompt_s
             if prompt_s > room_s or (too_large and _is_as_large(request, too_large)):
                 continue
-            if batch is None:
-                batch, free_s = self._batch(view, now_s)
-                room_s = self._room_s = self._room(batch, free_s)
+            if not looked and now_s > self._built[2] + FRESH_S:
+                room_s, looked = self._look(view, now_s), True
+            batch, free_s, _ = self._built
             due_s = request.deadline_s - self._costs.overhead_s
-            own = (request.max_tokens - 1, due_s)
+            own = (request.max_tokens - 1, due_s - max(now_s - free_s, 0.0))
             late = self._late(batch, own, free_s + prompt_s * self._pace.factor, request, now_s)
             if late is None:
                 self._leave_queue(request)
@@ -204,8 +208,9 @@ class SaberPlusDecider:
                     self._promised[request.id] = (due_s - now_s) / max(own[0], 1)
                 self._release(request, due_s)
                 released.append(request.id)
-                insort(batch, own)
+                insort(batch, (own[0], due_s))
                 free_s += prompt_s * self._pace.factor
+                self._built = (batch, free_s, self._built[2])
                 room_s = self._room_s = self._room(batch, free_s)
             elif late is not own:
                 too_large.append((request.prompt_tokens, request.max_tokens))
@@ -214,8 +219,8 @@ class SaberPlusDecider:
                 break
         return released
 
-    def _batch(self, view: View, now_s: float) -> tuple[list[Left], float]:
-        """Return what is left of who is in the engine, and when its prompts will be through [s]."""
+    def _look(self, view: View, now_s: float) -> float:
+        """Look at what is left of who is in the engine; return how long all can be held up [s]."""
         generated = {id: tokens for id, _, tokens in view.running if tokens}
         if self._rules.correct:
             self._pace.observe(generated)
@@ -228,7 +233,10 @@ class SaberPlusDecider:
                 batch.append((most - 1, due_s))
                 stall_s += prompt_s
         batch.sort()
-        return batch, now_s + stall_s * self._pace.factor
+        free_s = now_s + stall_s * self._pace.factor
+        self._built = (batch, free_s, now_s)
+        self._room_s = self._room(batch, free_s)
+        return self._room_s
 
     def _room(self, batch: list[Left], free_s: float) -> float:
         """Return how long everybody can be held up; with recorded promises that is not asked."""

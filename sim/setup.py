@@ -166,7 +166,7 @@ def _deciders(policy: Policy, profile: Profile, seed: int, index: int) -> Iterat
 
 
 def _as_run(profile: Profile, limits: EngineLimits, options: RunOptions) -> Profile:
-    """Return the profile with what the run sets otherwise: a policy is to know the engine it has."""
+    """Return the profile with what the run sets otherwise: a policy knows the engine it has."""
     overhead_s = options.client_overhead_s
     if overhead_s is None:
         overhead_s = profile.client_overhead_s

@@ -1,13 +1,13 @@
-"""What a decider is shown while the cost of its decisions is measured; no time is judged here."""
+"""Which decisions are timed when the cost of one is measured; no time is judged here."""
 
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import pytest
 
 from calibrate.library import load_profile
 from policies.catalog import POLICIES, make_policy
-from policies.protocol import PS_PER_S, Choice
+from policies.protocol import Choice
+from sim.leaderboard import cost
 from sim.leaderboard.cost import decision_us
 
 PROFILE = load_profile("paper-qwen2.5-coder-3b")
@@ -15,15 +15,13 @@ PROFILE = load_profile("paper-qwen2.5-coder-3b")
 
 @dataclass(frozen=True)
 class Looking:
-    """Keeps its queue, releases up to 8, refuses or waits as told, and notes what it saw."""
+    """Keeps its queue, releases up to 8 or turns everybody away, and notes how many waited."""
 
     refuse: bool = False
-    tick_s: float = 0.0
     seen: list = field(default_factory=list)
     label = "looking"
 
     def start(self, rng, profile):
-        self.seen.clear()
         return _Looking(self)
 
 
@@ -32,43 +30,39 @@ class _Looking:
         self.policy, self.queue = policy, []
 
     def decide(self, view):
-        policy = self.policy
+        self.policy.seen.append(len(self.queue))
         if view.arrived is not None:
             self.queue.append(view.arrived.id)
-        policy.seen.append((view.now_ps, len(self.queue), len(view.running), view.in_engine))
-        if policy.refuse and view.arrived is not None:
+        if self.policy.refuse:
             return Choice((), (), (self.queue.pop(),))
         free = max(8 - view.in_engine, 0)
         released, self.queue = self.queue[:free], self.queue[free:]
-        wake_ps = view.now_ps + round(policy.tick_s * PS_PER_S) if policy.tick_s else 2**63 - 1
-        return Choice(released, wake_ps=wake_ps)
+        return Choice(released)
 
 
-def test_as_many_wait_as_asked_for_at_each_decision():
+def test_decisions_are_timed_while_about_as_many_wait(monkeypatch):
+    ticks = iter(range(10**9))
+    monkeypatch.setattr(cost, "perf_counter_ns", lambda: 1000 * next(ticks))
+    timed = []
+    noted = cost._Timed.note
+
+    def note(self, view, choice, spent_ns):
+        before = self.decided
+        noted(self, view, choice, spent_ns)
+        timed.append(self.decided > before)
+
+    monkeypatch.setattr(cost._Timed, "note", note)
     policy = Looking()
-    assert decision_us(policy, PROFILE, queued=50, decisions=100) > 0
-    waiting = [queue for _, queue, _, _ in policy.seen[-100:]]
-    assert min(waiting) >= 49
-    assert max(waiting) <= 51
-    assert all(running == in_engine <= 8 for _, _, running, in_engine in policy.seen)
+    assert decision_us(policy, PROFILE, queued=40) == 1.0
+    assert timed == [30 <= waiting <= 50 for waiting in policy.seen]
+    assert sum(timed) > 3 * 20
 
 
-def test_timers_are_kept():
-    policy = Looking(tick_s=0.004)
-    decision_us(policy, PROFILE, queued=5, decisions=200)
-    instants = [now_ps for now_ps, *_ in policy.seen[-50:]]
-    steps = {round((b - a) / PS_PER_S, 4) for a, b in pairwise(instants)}
-    assert 0.004 in steps
-    assert instants == sorted(instants)
-
-
-def test_one_who_turns_everybody_away_is_measured_all_the_same():
-    policy = Looking(refuse=True)
-    assert decision_us(policy, PROFILE, queued=5, decisions=20) > 0
-    assert all(in_engine == 0 for *_, in_engine in policy.seen)
+def test_under_one_who_turns_everybody_away_nobody_waits():
+    assert decision_us(Looking(refuse=True), PROFILE, queued=20) is None
 
 
 @pytest.mark.parametrize("name", sorted(POLICIES))
 def test_every_policy_can_be_measured(name):
-    [text] = [name] if name != "static" else ["static(30)"]
-    assert decision_us(make_policy(text), PROFILE, queued=20, decisions=30) > 0
+    text = name if name != "static" else "static(30)"
+    assert decision_us(make_policy(text), PROFILE, queued=20) > 0

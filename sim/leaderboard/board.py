@@ -101,7 +101,7 @@ class Leaderboard:
         By untruth, policy and cell.
     tales : mapping of str to str
         What each untruth is.
-    decision_us : mapping of str to float
+    decision_us : mapping of str to float or None
         Microseconds of a decision by policy: measured, so not the same twice.
     seeds : tuple of int
     oracle_seeds : int
@@ -112,7 +112,7 @@ class Leaderboard:
     standings: tuple[Standings, ...]
     told: tuple[Told, ...]
     tales: Mapping[str, str]
-    decision_us: Mapping[str, float]
+    decision_us: Mapping[str, float | None]
     seeds: tuple[int, ...]
     oracle_seeds: int
     warnings: tuple[str, ...]

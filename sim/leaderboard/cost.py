@@ -1,157 +1,90 @@
-"""What a decision costs: a decider in front of a made-up engine, with many requests waiting."""
+"""What a decision costs: a decider timed in a simulation in which more and more requests wait."""
 
 from __future__ import annotations
 
 import gc
-from dataclasses import replace
-from itertools import islice
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from policies.protocol import NEVER_PS, PS_PER_S, Pending, Running, View
-from traces.workloads import TASKS
+from sim.simulation import simulate
+from traces.workloads import workload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import numpy as np
 
     from calibrate.profile import Profile
-    from policies.protocol import Choice, Policy
+    from policies.protocol import Choice, Decider, Policy, View
 
 QUEUED = 200
-DECISIONS = 1000
 ROUNDS = 3
-SEATS = 32
-"""Of the engine, for policies that do not set its batch size."""
-EVENT_PS = PS_PER_S // 50
-"""From one arrival or completion to the next."""
-SLA_TIMES = 20
-"""SLAs are the study's times this: with so many waiting, most would be hopeless otherwise."""
-MOST_ARRIVALS = 5
-"""Arrivals for each that is to wait, before those who wait are taken to be enough."""
-MEAN_CONTEXT_TOKENS = 600.0
-TOKENS_PER_S = 40
+NEAR = 0.25
+"""Decisions count while as many wait as asked for, or this share more or fewer."""
+RATE_RPS = 60.0
+"""More than any engine serves of this workload: the queue only grows."""
+SERVED = 256
+"""Requests beyond those that wait: so many can be in the largest batch."""
 
 
-def decision_us(
-    policy: Policy, profile: Profile, queued: int = QUEUED, decisions: int = DECISIONS
-) -> float:
-    """Return the mean time of a decision with `queued` requests waiting [microseconds].
+def decision_us(policy: Policy, profile: Profile, queued: int = QUEUED) -> float | None:
+    """Return the mean time of a decision with about `queued` requests waiting [microseconds].
 
-    Requests of the study's four tasks in turn arrive at a made-up engine, or finish there, the
-    oldest first, every 20 ms: whichever keeps `queued` of them outside the running batch, in front
-    of the engine or, for policies that hold nothing back, in its own queue; those of a policy that
-    turns requests away may be fewer.  Timers that it sets are kept.  Only `decide` is timed; of
-    three rounds the fastest counts.  It is a time on this machine as it is now, not a number to be
-    had again.
+    The study's heavy workload W1 comes at 60 requests a second, and every decision is timed while
+    the requests without a seat in the engine are that many, within a quarter; arrivals and
+    completions have the shares that they have in such an overload.  Of three rounds the fastest
+    counts.  It is a time on this machine as it is now, not a number to be had again.
+
+    None for a policy under which so many never wait, as it turns requests away.
     """
-    told = replace(profile, mean_context_tokens=MEAN_CONTEXT_TOKENS)
-    return min(_Bench(policy, told, queued).mean_us(decisions) for _ in range(ROUNDS))
+    n = round((1 + NEAR) * queued) + SERVED + round(RATE_RPS)
+    trace = workload("W1", rps=RATE_RPS, n=n, seed=0)
+    means = []
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(ROUNDS):
+            timed = _Timed(policy, queued)
+            simulate(trace, profile, policy=timed, until_s=n / RATE_RPS)
+            if timed.decided:
+                means.append(timed.spent_ns / timed.decided / 1e3)
+    finally:
+        if was_on:
+            gc.enable()
+    return min(means, default=None)
 
 
-class _Bench:
-    """One decider, the requests it holds, and those in the engine."""
+class _Timed:
+    """A policy whose decisions are timed while about so many wait."""
 
-    def __init__(self, policy: Policy, profile: Profile, queued: int) -> None:
-        self._decide = policy.start(np.random.default_rng(0), profile).decide
-        self._queued = queued
-        seats = getattr(policy, "max_num_seqs", None)
-        self._seats = SEATS if seats is None else int(seats)
-        self._held: dict[int, Pending] = {}
-        self._inside: dict[int, Pending] = {}
-        self._since_ps: dict[int, int] = {}
-        self._view = View(self)
-        self._wake_ps = NEVER_PS
-        self._arrived = 0
-        self._now_ps = 0
-        self.spent_ns = 0
-        self.decided = 0
-
-    def mean_us(self, decisions: int) -> float:
-        """Return the mean over so many decisions, once enough requests wait."""
-        for _ in range(MOST_ARRIVALS * self._queued):
-            if self._waiting >= self._queued:
-                break
-            self._next()
+    def __init__(self, policy: Policy, queued: int) -> None:
+        self._policy = policy
+        self._least, self._most = (1 - NEAR) * queued, (1 + NEAR) * queued
+        self._held = 0
+        self.label = policy.label
         self.spent_ns = self.decided = 0
-        was_on = gc.isenabled()
-        gc.disable()
-        try:
-            while self.decided < decisions:
-                self._next()
-        finally:
-            if was_on:
-                gc.enable()
-        return self.spent_ns / self.decided / 1e3
+        seats = getattr(policy, "max_num_seqs", None)
+        if seats is not None:
+            self.max_num_seqs = seats
 
-    @property
-    def _waiting(self) -> int:
-        return len(self._held) + max(len(self._inside) - self._seats, 0)
+    def start(self, rng: np.random.Generator, profile: Profile) -> Decider:
+        """Return the decider, with a clock around it."""
+        return _Clock(self, self._policy.start(rng, profile))
 
-    def _next(self) -> None:
-        """Let the next thing happen: timers until then, a completion, or an arrival."""
-        event_ps = self._now_ps + EVENT_PS
-        while self._wake_ps < event_ps:
-            self._now_ps = max(self._wake_ps, self._now_ps)
-            self._wake_ps = NEVER_PS
-            self._evaluate(None, ())
-        self._now_ps = event_ps
-        if self._waiting >= self._queued and self._inside:
-            oldest = next(iter(self._inside))
-            del self._inside[oldest], self._since_ps[oldest]
-            self._evaluate(None, (oldest,))
-        else:
-            self._evaluate(self._drawn(), ())
+    def note(self, view: View, choice: Choice, spent_ns: int) -> None:
+        """Count a decision, if it was made while about so many waited."""
+        if self._least <= self._held + len(view.waiting_ids) <= self._most:
+            self.spent_ns += spent_ns
+            self.decided += 1
+        self._held += (view.arrived is not None) - len(choice.release) - len(choice.refuse)
 
-    def _drawn(self) -> Pending:
-        """Return the next request to arrive."""
-        task = TASKS[self._arrived % len(TASKS)]
-        request = Pending(
-            id=self._arrived,
-            arrival_ps=self._now_ps,
-            deadline_ps=self._now_ps + round(task.sla_s * SLA_TIMES * PS_PER_S),
-            prompt_tokens=task.prompt_tokens,
-            max_tokens=task.output_tokens,
-            task=task.name,
-            tenant=f"tenant {self._arrived % 7}",
-        )
-        self._arrived += 1
-        self._held[request.id] = request
-        return request
 
-    def _evaluate(self, arrived: Pending | None, finished: Sequence[int]) -> None:
-        view = self._view
-        view.now_ps, view.arrived, view.finished = self._now_ps, arrived, finished
-        view.in_engine = len(self._inside)
+class _Clock:
+    def __init__(self, timed: _Timed, decider: Decider) -> None:
+        self._timed = timed
+        self._decide = decider.decide
+
+    def decide(self, view: View) -> Choice:
+        """Return what the decider chose, and have the time noted that it took."""
         start_ns = perf_counter_ns()
         choice = self._decide(view)
-        self.spent_ns += perf_counter_ns() - start_ns
-        self.decided += 1
-        self._carry_out(choice)
-
-    def _carry_out(self, choice: Choice) -> None:
-        for request in choice.refuse:
-            del self._held[request]
-        for request in choice.release:
-            self._inside[request] = self._held.pop(request)
-            self._since_ps[request] = self._now_ps
-        self._wake_ps = choice.wake_ps
-
-    def running(self, now_ps: int) -> tuple[Running, ...]:
-        """Return who holds a seat: the oldest inside, with tokens at a steady rate."""
-        return tuple(
-            Running(
-                request.id,
-                request.prompt_tokens,
-                min(
-                    (now_ps - self._since_ps[request.id]) * TOKENS_PER_S // PS_PER_S,
-                    request.max_tokens - 1,
-                ),
-            )
-            for request in islice(self._inside.values(), self._seats)
-        )
-
-    def waiting_ids(self) -> tuple[int, ...]:
-        """Return who is inside without a seat."""
-        return tuple(islice(self._inside, self._seats, None))
+        self._timed.note(view, choice, perf_counter_ns() - start_ns)
+        return choice
