@@ -56,6 +56,8 @@ def test_it_measures_shows_what_it_found_and_its_profile_serves_the_other_comman
         "512",
         "--rps",
         "0.5",
+        "--sla",
+        "unloaded*3",
         "--json",
     ]
     assert main(run) == 0

@@ -81,7 +81,9 @@ def test_the_bytes_do_not_depend_on_the_workers_nor_the_day(tmp_path, monkeypatc
 def test_a_cell_of_two_figures_runs_once(tmp_path, monkeypatch):
     ran = []
     real = runs.run_cell
-    monkeypatch.setattr(runs, "run_cell", lambda *args: ran.append(args[0]) or real(*args))
+    monkeypatch.setattr(
+        runs, "run_cell", lambda cell, **given: ran.append(cell) or real(cell, **given)
+    )
     done = []
     write(tmp_path, on_done=done.append)
 
