@@ -1,6 +1,6 @@
 """`saber calibrate endpoint` and `saber validate` on vLLM, from the command line.
 
-Bounded to about a minute and a half. How near the simulation comes is looked at only where this
+Bounded to about two and a half minutes. How near the simulation comes is looked at only where this
 machine kept up.
 """
 
@@ -23,7 +23,7 @@ from traces.formats import save
 from traces.request import Trace
 
 PATIENCE_S = 180.0
-BUDGET_S, MOST_REQUESTS = 40, 250
+BUDGET_S, MOST_REQUESTS = 90, 400
 REQUESTS, RATE_RPS = 30, 2.5
 POLICIES = ("static(4)", "saber")
 E2E_PCT, GOODPUT_POINTS, STEP_PCT = 10.0, 5.0, 15.0
@@ -141,8 +141,8 @@ def test_the_simulation_is_near_where_the_machine_kept_up(validation):
         measured, simulated = replay["measured"], replay["simulated"]
         median_s = measured["e2e_s"]["p50"]
         assert simulated["e2e_s"]["p50"] == pytest.approx(median_s, rel=E2E_PCT / 100)
-        goodput = measured["goodput"]
-        assert simulated["goodput"] == pytest.approx(goodput, abs=GOODPUT_POINTS / 100)
+        goodput_pct = measured["goodput_pct"]
+        assert simulated["goodput_pct"] == pytest.approx(goodput_pct, abs=GOODPUT_POINTS)
 
 
 def test_steps_are_those_of_the_device_and_what_the_engine_adds(validation):
