@@ -22,8 +22,9 @@ STEPS = grid(CPU_QUICK, 4096)
 WORST_MAPE = 15.0  # of CPU shared with others; a GPU of one's own is held to 5
 # Of the wall time of one thread; with less, others had the core and the times are not its own.
 LEAST_CPU_SHARE = 0.9
-# Virtual cores share real ones: one loop was seen to take 3.3 ms and 6.0 ms by turns.
-ATTEMPTS = 3
+# Of the repeats of one step, the 90th percentile over the 10th. Virtual cores share real ones: one
+# loop was seen to take 3.3 ms and 6.0 ms by turns, and no fit can know which it will be.
+STEADY = 1.3
 EFFORT = EFFORTS["cpu", True]
 
 
@@ -74,21 +75,16 @@ def small(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["tiny", "small"])
-def test_a_cpu_is_known_well_enough(name, request, record_property, tmp_path):
-    """Once in `ATTEMPTS`: a core whose speed changes meanwhile only ever makes a fit worse."""
+def test_a_cpu_is_known_well_enough(name, request, record_property):
     profile, share = request.getfixturevalue(name)
-    errors = []
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            profile, share = measured(name, tmp_path / f"{attempt}.json")
-        held_out = profile.fit["held_out"]
-        assert set(held_out) == {"decode", "prefill", "chunk", "mixed"}
-        errors.append({region: error.mape for region, error in held_out.items()})
-        if max(errors[-1].values()) <= WORST_MAPE:
-            break
-    record_property("held_out_mape", errors)
+    held_out = profile.fit["held_out"]
+    record_property("held_out_mape", {region: e.mape for region, e in held_out.items()})
+    assert set(held_out) == {"decode", "prefill", "chunk", "mixed"}
     judge_only_if_undisturbed(share)
-    assert max(errors[-1].values()) <= WORST_MAPE, errors
+    spread = statistics.median(point["p90_s"] / point["p10_s"] for point in profile.raw)
+    if spread > STEADY:
+        pytest.skip(f"the core's speed changes: repeats of a step differ by {spread:.2f} times")
+    assert all(error.mape <= WORST_MAPE for error in held_out.values()), held_out
 
 
 @pytest.mark.parametrize("name", ["tiny", "small"])
