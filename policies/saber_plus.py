@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from policies.parameters import check_number, check_whole, check_word
 from policies.protocol import PolicyError
-from policies.saber_plus_decider import Rules, SaberPlusDecider
+from policies.saber_plus_decider import SaberPlusDecider
 from policies.text import call_text
 
 if TYPE_CHECKING:
@@ -89,12 +89,4 @@ class SaberPlus:
 
     def start(self, rng: np.random.Generator, profile: Profile) -> Decider:
         """Return a decider that predicts from `profile`."""
-        rules = Rules(
-            self.current,
-            self.model,
-            float(self.reserve),
-            self.order,
-            self.correct,
-            self.idle_seats,
-        )
-        return SaberPlusDecider(rules, profile, rng)
+        return SaberPlusDecider(self, profile, rng)

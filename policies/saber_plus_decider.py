@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from calibrate.profile import Profile
     from policies.outlook import Left
     from policies.protocol import Pending, View
+    from policies.saber_plus import SaberPlus
 
 MOST_RESERVED = 0.9
 """Never more than this share of the time is kept free: decoding takes at most ten times as long."""
@@ -29,17 +30,6 @@ FRESH_S = 0.05
 """An arrival is held against a batch that was looked at so long ago."""
 SOMEBODY: Left = (0, 0.0)
 """One of those who run, whichever."""
-
-
-class Rules(NamedTuple):
-    """The parameters of `policies.saber_plus.SaberPlus`."""
-
-    current: bool
-    model: bool
-    reserve: float
-    order: str
-    correct: bool
-    idle_seats: int
 
 
 class Entry(NamedTuple):
@@ -71,7 +61,7 @@ class SaberPlusDecider:
         "_where",
     )
 
-    def __init__(self, rules: Rules, profile: Profile, rng: np.random.Generator) -> None:
+    def __init__(self, rules: SaberPlus, profile: Profile, rng: np.random.Generator) -> None:
         self._rules = rules
         self._rng = rng
         self._costs = Costs(profile)
@@ -211,7 +201,7 @@ class SaberPlusDecider:
                 insort(batch, (own[0], due_s))
                 free_s += prompt_s * self._pace.factor
                 self._built = (batch, free_s, self._built[2])
-                room_s = self._room_s = self._room(batch, free_s)
+                room_s = self._room_s = self._room(batch, free_s, now_s)
             elif late is not own:
                 too_large.append((request.prompt_tokens, request.max_tokens))
             tries -= 1
@@ -235,14 +225,21 @@ class SaberPlusDecider:
         batch.sort()
         free_s = now_s + stall_s * self._pace.factor
         self._built = (batch, free_s, now_s)
-        self._room_s = self._room(batch, free_s)
+        self._room_s = self._room(batch, free_s, now_s)
         return self._room_s
 
-    def _room(self, batch: list[Left], free_s: float) -> float:
-        """Return how long everybody can be held up; with recorded promises that is not asked."""
-        if not (self._rules.current and self._rules.model):
+    def _room(self, batch: list[Left], free_s: float, now_s: float) -> float:
+        """Give up who will be late in any case; return how long the others can be held up [s]."""
+        if not self._rules.current:  # promises are asked, not what is left
             return inf
-        return room_s(self._costs.step_s, batch, free_s, self._pace.factor)
+        if self._rules.model:
+            return room_s(self._costs.step_s, batch, free_s, self._pace.factor)
+        room_s(self._flat(len(batch)), batch, now_s, self._pace.factor)
+        return inf  # prompts take no time
+
+    def _flat(self, size: int) -> tuple[float, float]:
+        """Return the step of a batch that stays as large as it is, whoever leaves."""
+        return (self._costs.step_s[min(size, len(self._costs.step_s) - 1)],) * 2
 
     def _late(
         self, batch: list[Left], own: Left, free_s: float, request: Pending, now_s: float
@@ -253,20 +250,17 @@ class SaberPlusDecider:
         if rules.reserve and batch:
             share = rules.reserve * self._lately.cheaper_share(costs.work_s(request), now_s)
             stretch /= 1 - min(share * pace.factor, MOST_RESERVED)
-        step_s = costs.step_s
         asked = batch.copy()
         insort(asked, own)
-        size = min(len(asked), len(step_s) - 1)
+        flat = self._flat(len(asked))
         if not rules.current:
-            if step_s[size] * stretch > min(self._promised.values(), default=inf):
+            if flat[0] * stretch > min(self._promised.values(), default=inf):
                 return SOMEBODY
             asked = [own]
-        if rules.model:
-            # A batch that is only the request's own here is as large all the time.
-            steps = step_s if rules.current else (step_s[size],) * 2
-            return first_late(steps, asked, free_s, stretch)
-        flat_s = step_s[size] * stretch
-        return next((each for each in asked if now_s + each[0] * flat_s > each[1]), None)
+        if not rules.model:
+            return first_late(flat, asked, now_s, stretch)
+        # A batch that is only the request's own here is as large all the time.
+        return first_late(costs.step_s if rules.current else flat, asked, free_s, stretch)
 
 
 def _is_as_large(request: Pending, too_large: Iterable[tuple[int, int]]) -> bool:

@@ -21,8 +21,10 @@ FLAGS = (
 )  # fmt: skip
 BIG = 100_000
 PAGE_BYTES = 5_000_000
-OPENS_LOOPS = 15.0
+OPENS_LOOPS = 10.0
 """What opening may cost, in loops of `LOOP`: a machine's own speed is no fault of the page."""
+OPENINGS = 3
+"""The quickest of so many counts: other work of the machine only makes openings slower."""
 LOOP = "() => { let x = 0; for (let i = 0; i < 1e7; i++) x = (x + i * i) % 1000003; return x; }"
 
 INKED = """name => {
@@ -428,6 +430,23 @@ def test_runs_of_a_hundred_thousand_requests_open_at_once(browser, tmp_path, rec
     path = tmp_path / "big.html"
     path.write_text(report_page([big_run()] * 4), encoding="utf-8")
     assert path.stat().st_size < PAGE_BYTES
+    costs = []
+    for _ in range(OPENINGS):
+        busy_s, loop_s = opening(browser, path)
+        assert busy_s > 0.1
+        costs.append(busy_s / loop_s)
+        if costs[-1] < OPENS_LOOPS:
+            break
+    record_property("opening_loops", costs)
+    assert min(costs) < OPENS_LOOPS
+
+
+def opening(browser, path):
+    """Open a page; return the time of the thread that does it, and of a loop right after it [s].
+
+    The processor's time: the clock on the wall counts other work of the machine, too, which is no
+    fault of the page.
+    """
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     measured = page.context.new_cdp_session(page)
     measured.send("Performance.enable")
@@ -438,16 +457,9 @@ def test_runs_of_a_hundred_thousand_requests_open_at_once(browser, tmp_path, rec
         metrics = measured.send("Performance.getMetrics")["metrics"]
         return next(each["value"] for each in metrics if each["name"] == "ThreadTime")
 
-    # The processor's time of the thread that does it all: other work of the machine, which the
-    # clock on the wall counts too, is no fault of the page.
     busy_s = thread_s()
     page.evaluate(LOOP)
     loop_s = thread_s() - busy_s
-    record_property("loop_s", loop_s)
-    record_property("busy_s", busy_s)
-    record_property("opening_ms", page.get_attribute("html", "data-ready"))
-    drawn = page.evaluate(RGB, "run-a") in page.evaluate(INKED, "goodput")
+    assert page.evaluate(RGB, "run-a") in page.evaluate(INKED, "goodput")
     page.close()
-    assert drawn
-    assert busy_s > 0.1
-    assert busy_s < OPENS_LOOPS * loop_s, (busy_s, loop_s)
+    return busy_s, loop_s

@@ -38,6 +38,17 @@ def test_time_for_prompts_is_no_time_for_steps():
     assert run(Pace((0.0, 0.01)), 0.01, 3000, held_up_s=0.05) == pytest.approx(1.0, rel=0.01)
 
 
+def test_what_a_prompt_did_not_take_is_forgotten_once_nobody_runs():
+    pace = Pace((0.0, 0.01))
+    pace.hold_up(2.1)
+    pace.advance(0.1, 1)
+    pace.advance(0.2, 0)
+    pace.observe({7: 1})
+    pace.advance(4.2, 1)
+    pace.observe({7: 401})
+    assert pace.factor == pytest.approx(1.0)
+
+
 def test_the_step_is_that_of_the_batch():
     pace = Pace((0.0, 0.01, 0.03))
     pace.advance(0.0, 0)

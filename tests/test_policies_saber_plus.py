@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -45,8 +47,8 @@ class Engine:
 class Bench:
     """Shows a decider one evaluation after another and carries out what it chooses."""
 
-    def __init__(self, policy=BARE):
-        self.decider = policy.start(np.random.default_rng(0), MADE)
+    def __init__(self, policy=BARE, profile=MADE):
+        self.decider = policy.start(np.random.default_rng(0), profile)
         self.engine = Engine()
         self.view = View(self.engine)
         self.count = 0
@@ -179,6 +181,86 @@ def test_the_cheapest_are_asked_for_nothing():
     bench = Bench(SaberPlus(reserve=50.0, correct=False))
     for n in range(12):
         assert list(bench.arrive(n * 0.01, 20, 20, 9.0).release) == [n]
+
+
+def test_an_idle_engine_is_kept_for_nobody():
+    bench = Bench(SaberPlus(correct=False))
+    for n in range(11):  # half of the time is theirs
+        bench.arrive(n * 0.04, 20, 2, 9.0)
+        bench.finish(n * 0.04 + 0.03, n)
+    # Alone: 20 ms and 100 steps of 20 ms.
+    assert list(bench.arrive(0.48, 20, 101, 2.03).release) == [11]
+
+
+def test_who_would_himself_be_late_says_nothing_of_larger_ones():
+    bench = Bench()
+    bench.arrive(0, 10, 201, 99.0)
+    bench.arrive(0, 10, 51, 1.53)  # in time to the millisecond or so
+    bench.engine.generated.update({0: 1, 1: 1})
+    # Beside the first, once the second is gone: 10 ms and 10 steps of 30 ms, to 1.84 s; alone
+    # 1.74 s.
+    assert not bench.arrive(0.05, 10, 11, 1.74).release
+    assert not bench.arrive(0.05, 10, 21, 9.0).release
+    bench.engine.generated[0] = 51
+    assert list(bench.finish(1.53, 1).release) == [3]
+
+
+def test_between_two_looks_at_the_batch_time_goes_on():
+    # Looked at when the first was released, whose prompt was through at 1 ms; asked at 40 ms, 10 ms
+    # for the prompt, 10 steps of 30 ms: 350 ms.
+    for due_s, released in ((0.349, []), (0.351, [1])):
+        bench = Bench()
+        bench.arrive(0, 1, 101, 99.0)
+        assert list(bench.arrive(0.04, 10, 11, due_s - 0.04).release) == released
+
+
+def test_prompts_that_are_not_through_hold_up_who_comes():
+    # 1 s of which nothing is known to be over; 10 ms; 10 steps of 30 ms.
+    for sla_s, released in ((1.3, []), (1.32, [1])):
+        bench = Bench()
+        bench.arrive(0, 1000, 11, 99.0)
+        assert list(bench.arrive(0.1, 10, 11, sla_s).release) == released
+
+
+def test_time_for_prompts_is_not_taken_for_slow_steps():
+    bench = Bench(SaberPlus(reserve=0.0))
+    bench.arrive(0, 1, 10_000, 9999.0)
+    tokens = bench.engine.generated[0] = 1
+    for n in range(1, 40):
+        # Half a second for the prompt, a step of two, 23 steps of one.
+        bench.arrive(float(n), 500, 2, 9.0)
+        bench.engine.generated[0] = tokens + 1
+        bench.finish(n + 0.53, n)
+        tokens = bench.engine.generated[0] = tokens + 24
+    # 10 ms and 100 steps of 30 ms.
+    assert list(bench.arrive(40.0, 10, 101, 3.1).release) == [40]
+
+
+def test_clients_see_an_answer_later_than_the_engine_ends_it():
+    # 10 ms, 10 steps of 30 ms, 5 ms.
+    for sla_s, released in ((0.314, []), (0.316, [1])):
+        bench = Bench(profile=replace(MADE, client_overhead_s=0.005))
+        bench.arrive(0, 0, 101, 99.0)
+        assert list(bench.arrive(0, 10, 11, sla_s).release) == released
+
+
+def test_a_batch_taken_to_stay_as_it_is_takes_longer_and_prompts_take_no_time():
+    flat = SaberPlus(reserve=0, correct=False, model=False)
+    # 10 tokens beside 50: 50 steps of 30 ms, instead of 10 of 30 and 40 of 20; no prompt.
+    for sla_s, released in ((1.49, []), (1.51, [1])):
+        bench = Bench(flat)
+        bench.arrive(0, 100, 51, sla_s)
+        assert list(bench.arrive(0, 100, 11, 9.0).release) == released
+    # With promises in place of what is left, only of the one that asks: 10 steps of 30 ms, prompts.
+    promised = SaberPlus(reserve=0, correct=False, current=False)
+    for sla_s, released in ((0.31, []), (0.32, [1])):
+        bench = Bench(promised)
+        bench.arrive(0, 1, 101, 99.0)
+        assert list(bench.arrive(0, 10, 11, sla_s).release) == released
+    bench = Bench(flat)
+    bench.arrive(0, 10, 51, 1.02)
+    bench.engine.generated[0] = 10  # late in any case, and binds nobody
+    assert list(bench.arrive(0.5, 10, 51, 9.0).release) == [1]
 
 
 def test_cancelled_requests_are_forgotten():

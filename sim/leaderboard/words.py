@@ -63,12 +63,16 @@ def _losses(board: Leaderboard) -> list[str]:
     """Say where SABER is behind, and whom."""
     lines = []
     for each in board.standings:
-        ahead = [name for name in each.rows if name != SABER and each.is_behind(SABER, name)]
-        if not ahead:
+        leads = {
+            name: each.lead(name, SABER)
+            for name in each.rows
+            if name != SABER and each.is_behind(SABER, name)
+        }
+        if not leads:
             continue
-        ahead.sort(key=lambda name, each=each: -each.lead(name, SABER).mean)  # type: ignore[misc]
-        first = f"{ahead[0]} by {_points(each.lead(ahead[0], SABER))}"
-        others = f", and to {_listed(ahead[1:])}" if ahead[1:] else ""
+        most, *others_ahead = sorted(leads, key=lambda name: -leads[name].mean)
+        first = f"{most} by {_points(leads[most])}"
+        others = f", and to {_listed(others_ahead)}" if others_ahead else ""
         lines.append(f"SABER loses in {each.cell}: to {first}{others}.")
     return lines or ["SABER loses nowhere: no other policy is ahead of it by more than noise."]
 

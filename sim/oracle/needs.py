@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from calibrate.profile import Profile
     from calibrate.steptime import StepCost
+    from sim.options import Discipline
     from traces.request import Trace
 
 SLACK = 1e-9
@@ -111,7 +112,7 @@ def needs_of(trace: Trace, profile: Profile, options: RunOptions) -> Needs:
     prompt = trace.prompt_tokens.astype(float)
     output = trace.output_tokens.astype(float)
     limits = EngineLimits(
-        discipline=options.discipline or profile.discipline,  # type: ignore[arg-type]
+        discipline=options.discipline or cast("Discipline", profile.discipline),
         max_num_seqs=1,
         max_num_batched_tokens=options.max_num_batched_tokens,
         blocks=profile.kv_tokens // options.block_size,

@@ -23,7 +23,8 @@ WORST_MAPE = 15.0  # of CPU shared with others; a GPU of one's own is held to 5
 # Of the wall time of one thread; with less, others had the core and the times are not its own.
 LEAST_CPU_SHARE = 0.9
 # Of the repeats of one step, the 90th percentile over the 10th. Virtual cores share real ones: one
-# loop was seen to take 3.3 ms and 6.0 ms by turns, and no fit can know which it will be.
+# loop was seen to take 3.3 ms and 6.0 ms by turns, and no fit can know which it will be. Of a core
+# as unsteady as that, what lies halfway between its two speeds is as near as a fit can come.
 STEADY = 1.3
 EFFORT = EFFORTS["cpu", True]
 
@@ -82,9 +83,9 @@ def test_a_cpu_is_known_well_enough(name, request, record_property):
     assert set(held_out) == {"decode", "prefill", "chunk", "mixed"}
     judge_only_if_undisturbed(share)
     spread = statistics.median(point["p90_s"] / point["p10_s"] for point in profile.raw)
-    if spread > STEADY:
-        pytest.skip(f"the core's speed changes: repeats of a step differ by {spread:.2f} times")
-    assert all(error.mape <= WORST_MAPE for error in held_out.values()), held_out
+    record_property("spread", spread)
+    allowed = WORST_MAPE + (50 * (spread - 1) if spread > STEADY else 0)
+    assert all(error.mape <= allowed for error in held_out.values()), (spread, held_out)
 
 
 @pytest.mark.parametrize("name", ["tiny", "small"])
