@@ -87,3 +87,6 @@ class _Behind:
 
     def waiting_ids(self) -> tuple[int, ...]:
         return (*self._view.waiting_ids, *self._held)
+
+    def output_tokens(self, request: int) -> int:
+        return self._view.finished_tokens[self._view.finished.index(request)]

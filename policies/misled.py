@@ -5,6 +5,7 @@ What the engine does stays true: only what the policy's decider is shown and sta
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 from math import log1p
 from typing import TYPE_CHECKING
@@ -13,13 +14,11 @@ import numpy as np
 
 from calibrate.steptime import PiecewiseLinear, StepCost
 from policies.parameters import check_number, check_whole
-from policies.protocol import PolicyError, View
+from policies.protocol import PolicyError
 
 if TYPE_CHECKING:
     from calibrate.profile import Profile
-    from policies.protocol import Choice, Decider, Pending, Policy, Running
-
-_SHOWN = tuple(name for name in View.__slots__ if not name.startswith("_"))
+    from policies.protocol import Choice, Decider, Pending, Policy, View
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,7 @@ class Misled:
 
     Notes
     -----
-    A request that has generated more tokens than were shown is seen as about to generate its last
-    one, until it does: a decider never sees more tokens than the length it was told allows.
+    What the engine does is seen as it is: a request may generate more tokens than were shown.
     """
 
     policy: Policy
@@ -136,13 +134,11 @@ class _Misled:
 
     def decide(self, view: View) -> Choice:
         """Return what the decider chooses for what it is shown."""
-        shown = View(_Engine(view, self._told))
-        for name in _SHOWN:
-            setattr(shown, name, getattr(view, name))
         arrived = view.arrived
         if arrived is not None:
-            shown.arrived = arrived._replace(max_tokens=self._tokens(arrived))
-        return self._decider.decide(shown)
+            view = copy(view)
+            view.arrived = arrived._replace(max_tokens=self._tokens(arrived))
+        return self._decider.decide(view)
 
     def _tokens(self, request: Pending) -> int:
         """Return the length to show; the same for a request that comes again."""
@@ -155,21 +151,3 @@ class _Misled:
                 told = max(round(request.max_tokens * factor), 1)
             self._told[request.id] = told
         return told
-
-
-class _Engine:
-    """The engine as it must look to someone who was told other lengths."""
-
-    def __init__(self, view: View, told: dict[int, int]) -> None:
-        self._view = view
-        self._told = told
-
-    def running(self, now_ps: int) -> tuple[Running, ...]:
-        told = self._told
-        return tuple(
-            each._replace(generated_tokens=min(each.generated_tokens, told[each.id] - 1))
-            for each in self._view.running
-        )
-
-    def waiting_ids(self) -> tuple[int, ...]:
-        return self._view.waiting_ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ UNKNOWN_CONTEXT = 512.0
 TABLED = 512
 """Batch sizes whose step is looked up; a larger batch takes the last one's."""
 BUSY_BATCH = 16
-"""The batch beside which a chunk of a prompt is priced."""
+"""The batch in which tokens are priced, and beside which a chunk of a prompt is."""
 
 
 Left = tuple[int, float]
@@ -33,14 +34,13 @@ class Costs:
         Its steps are those of sequences with the trace's mean context.
     """
 
-    __slots__ = ("_beside", "_cost", "_prompts", "overhead_s", "step_s", "token_s")
+    __slots__ = ("_beside", "_cost", "_prompts", "overhead_s", "step_s")
 
     def __init__(self, profile: Profile) -> None:
         self._cost = profile.cost
         context = profile.mean_context_tokens or UNKNOWN_CONTEXT
         steps = [self._cost.decode_s(batch, batch * context) for batch in range(1, TABLED + 1)]
         self.step_s = (0.0, *steps)
-        self.token_s = steps[BUSY_BATCH - 1] / BUSY_BATCH
         self._beside = BUSY_BATCH if profile.discipline == "chunked" else 0
         self.overhead_s = profile.client_overhead_s
         self._prompts: dict[int, tuple[float, float]] = {}
@@ -49,14 +49,25 @@ class Costs:
         """Return how long a prompt holds everybody up [s]: its step, or what its chunks add."""
         return self._prompt_s(tokens)[0]
 
-    def work_s(self, request: Pending) -> float:
-        """Return what a request costs the engine [s]: its prompt, and its part of busy steps."""
-        return self._prompt_s(request.prompt_tokens)[0] + request.max_tokens * self.token_s
+    def work_s(self, request: Pending, token_s: float = inf) -> float:
+        """Return what a request costs the engine [s]: its prompt, and its part of its steps.
+
+        Its steps are those of a busy engine, or where a token may only take `token_s`, those of the
+        largest batch that is as fast: who must have the engine almost to himself costs the more.
+        """
+        batch = max(bisect_right(self.step_s, token_s, 1, BUSY_BATCH + 1) - 1, 1)
+        part_s = self.step_s[batch] / batch
+        return self._prompt_s(request.prompt_tokens)[0] + request.max_tokens * part_s
 
     def alone_s(self, request: Pending) -> float:
         """Return how long a request takes in an empty engine [s]."""
         first_s = self._prompt_s(request.prompt_tokens)[1]
         return first_s + (request.max_tokens - 1) * self.step_s[1] + self.overhead_s
+
+    def tokens_alone(self, prompt_tokens: int, within_s: float) -> int:
+        """Return how many tokens a request gets in an empty engine within a time; at least 1."""
+        rest_s = within_s - self.overhead_s - self._prompt_s(prompt_tokens)[1]
+        return max(1 + int(rest_s / self.step_s[1]), 1)
 
     def _prompt_s(self, tokens: int) -> tuple[float, float]:
         """Return how long a prompt holds others up, and what it takes alone [s]."""

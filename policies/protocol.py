@@ -105,6 +105,10 @@ class EngineState(Protocol):
         """Return the released requests that have no seat, first to go first."""
         ...
 
+    def output_tokens(self, request: int) -> int:
+        """Return how many tokens a request that has finished generated."""
+        ...
+
 
 class View:
     """What a decider is shown; read it, do not keep it and do not change it.
@@ -166,6 +170,11 @@ class View:
     def waiting_ids(self) -> tuple[int, ...]:
         """Released requests that the engine has not seated, first to go first."""
         return self._engine.waiting_ids()
+
+    @property
+    def finished_tokens(self) -> tuple[int, ...]:
+        """Tokens that each of `finished` generated: how long their answers turned out."""
+        return tuple(map(self._engine.output_tokens, self.finished))
 
 
 class Choice(NamedTuple):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from heapq import heappop, heappush
-from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from bisect import insort
+from math import inf, nan
+from typing import TYPE_CHECKING
 
+from policies.hopeful import Entry, Hopeful
 from policies.lately import Lately
+from policies.lengths import Lengths
 from policies.outlook import Costs, first_late, room_s
 from policies.pace import Pace
 from policies.protocol import NEVER_PS, NOTHING, PS_PER_S, Choice
@@ -26,39 +27,31 @@ MOST_RESERVED = 0.9
 """Never more than this share of the time is kept free: decoding takes at most ten times as long."""
 MOST_ASKED = 8
 """So many of those who wait are asked in full at one evaluation."""
+HOPED = 0.5
+"""The part of its time that an answer is hoped to take alone of whose length nothing is known."""
 FRESH_S = 0.05
 """An arrival is held against a batch that was looked at so long ago."""
 SOMEBODY: Left = (0, 0.0)
 """One of those who run, whichever."""
 
 
-class Entry(NamedTuple):
-    """One that waits; in the order of being asked."""
-
-    rank: float
-    deadline_ps: int
-    id: int
-    request: Pending
-    prompt_s: float
-
-
 class SaberPlusDecider:
-    """Keeps those who wait, in the order in which they are asked, and knows who runs."""
+    """Keeps those who wait, and knows who runs."""
 
     __slots__ = (
         "_best_effort",
         "_built",
         "_costs",
-        "_expiry",
         "_lately",
+        "_lengths",
         "_pace",
         "_promised",
         "_released",
         "_rng",
         "_room_s",
         "_rules",
+        "_told",
         "_waiting",
-        "_where",
     )
 
     def __init__(self, rules: SaberPlus, profile: Profile, rng: np.random.Generator) -> None:
@@ -66,68 +59,67 @@ class SaberPlusDecider:
         self._rng = rng
         self._costs = Costs(profile)
         self._lately = Lately()
+        self._lengths = Lengths(rules.learn)
         self._pace = Pace(self._costs.step_s)
-        self._waiting: list[Entry] = []
-        self._where: dict[int, Entry] = {}
+        # Requests as they came; all else has the lengths that their answers are expected to have.
+        self._told: dict[int, Pending] = {}
+        self._waiting = Hopeful()
         self._best_effort: dict[int, Pending] = {}
-        # Who is in the engine: max_tokens, when it is due [s], what its prompt takes [s]; for those
-        # with a deadline that binds, the time a token may take by what was known at release [s].
+        # Who is in the engine: tokens to generate, when it is due [s], what its prompt takes [s];
+        # of those with a deadline, the time a token may take by what was known at release [s].
         self._released: dict[int, tuple[int, float, float]] = {}
         self._promised: dict[int, float] = {}
-        # The instants from which those who wait are hopeless; stale for who waits no more.
-        self._expiry: list[tuple[int, int, Pending]] = []
         # How long who runs can be held up; by the model it stays as it is until somebody comes or
         # goes. NaN where it has to be found out.
-        self._room_s = float("nan")
+        self._room_s = nan
         # The batch as it was last looked at, when its prompts will be through, and when that was.
         self._built: tuple[list[Left], float, float] = ([], 0.0, -inf)
 
     def decide(self, view: View) -> Choice:
         """Give up on the hopeless, release whom everyone can bear, use idle time for the rest."""
-        now_ps, now_s = view.now_ps, view.now_s
-        arrived, waiting = view.arrived, self._where
+        now_s, arrived, waiting = view.now_s, view.arrived, self._waiting
         self._pace.advance(now_s, len(self._released))
         left = view.finished or view.cancelled
         if left:
             self._forget(view)
-        demoted: list[int] = []
         if arrived is not None:
             self._take_in(arrived, now_s)
-        self._demote(now_ps, demoted)
+        demoted = waiting.expire(view.now_ps)
+        for request in demoted:
+            self._best_effort[request.id] = request
         released: list[int] = []
         if waiting:
             if left:
-                released = self._admit(view, now_s, self._waiting)
-            elif arrived is not None and arrived.id in waiting:
+                released = self._admit(view, now_s, waiting.entries)
+            elif arrived is not None and (entry := waiting.get(arrived.id)) is not None:
                 # Who was turned down before would be again: nobody has left since.
-                released = self._admit(view, now_s, (waiting[arrived.id],))
+                released = self._admit(view, now_s, (entry,))
         if self._best_effort and not waiting and not self._promised:
             released += self._use_idle_time()
-        expiry = self._expiry
-        while expiry and not self._waits(expiry[0][2]):
-            heappop(expiry)
-        if not (released or demoted or expiry):
+        wake_ps = waiting.next_expiry_ps()
+        if not (released or demoted) and wake_ps == NEVER_PS:
             return NOTHING
-        return Choice(released, demoted, (), expiry[0][0] if expiry else NEVER_PS)
+        return Choice(released, [request.id for request in demoted], (), wake_ps)
 
     # ------------------------------------------------------------------ who is where
 
     def _forget(self, view: View) -> None:
+        if self._rules.learn:
+            for request, tokens in zip(view.finished, view.finished_tokens, strict=True):
+                self._lengths.note(self._told[request], tokens)
         for request in (*view.finished, *view.cancelled):
+            self._told.pop(request, None)
             self._released.pop(request, None)
             self._promised.pop(request, None)
             self._best_effort.pop(request, None)
-            entry = self._where.pop(request, None)
-            if entry is not None:
-                del self._waiting[bisect_left(self._waiting, entry)]
-        self._room_s = float("nan")
-
-    def _waits(self, request: Pending) -> bool:
-        entry = self._where.get(request.id)
-        return entry is not None and entry.request is request
+            self._waiting.discard(request)
+        self._room_s = nan
 
     def _take_in(self, request: Pending, now_s: float) -> None:
         costs = self._costs
+        if self._rules.learn:
+            self._told[request.id] = request
+            request = self._expected(request, now_s)
         work_s = costs.work_s(request)
         prompt_s = costs.prefill_s(request.prompt_tokens)
         self._lately.note(work_s, prompt_s, now_s)
@@ -138,24 +130,21 @@ class SaberPlusDecider:
             rank = float(self._rng.random())
         else:
             rank = request.arrival_s if order == "arrival" else request.deadline_s
-        entry = Entry(rank, request.deadline_ps, request.id, request, prompt_s)
-        insort(self._waiting, entry)
-        self._where[request.id] = entry
-        if request.deadline_ps != NEVER_PS:
-            alone_ps = round(costs.alone_s(request) * PS_PER_S)
-            heappush(self._expiry, (request.deadline_ps - alone_ps, request.id, request))
+        expiry_ps = request.deadline_ps
+        if expiry_ps != NEVER_PS:
+            expiry_ps -= round(costs.alone_s(request) * PS_PER_S)
+        entry = Entry(rank, -request.deadline_ps, request.id, request, prompt_s)
+        self._waiting.put(entry, expiry_ps)
 
-    def _demote(self, now_ps: int, demoted: list[int]) -> None:
-        expiry = self._expiry
-        while expiry and expiry[0][0] <= now_ps:
-            request = heappop(expiry)[2]
-            if self._waits(request):
-                self._leave_queue(request)
-                self._best_effort[request.id] = request
-                demoted.append(request.id)
-
-    def _leave_queue(self, request: Pending) -> None:
-        del self._waiting[bisect_left(self._waiting, self._where.pop(request.id))]
+    def _expected(self, request: Pending, now_s: float) -> Pending:
+        """Return the request with the length that its answer is expected to have."""
+        tokens = self._lengths.expected(request)
+        if tokens is None:
+            tokens, costs, time_s = request.max_tokens, self._costs, request.deadline_s - now_s
+            # Who asks for what cannot be had even alone has named a limit, not a length.
+            if not self._lengths.exact or costs.alone_s(request) > time_s:
+                tokens = min(tokens, costs.tokens_alone(request.prompt_tokens, HOPED * time_s))
+        return request if tokens == request.max_tokens else request._replace(max_tokens=tokens)
 
     def _release(self, request: Pending, due_s: float) -> None:
         prompt_s = self._costs.prefill_s(request.prompt_tokens)
@@ -169,7 +158,7 @@ class SaberPlusDecider:
             request = self._best_effort.pop(next(iter(self._best_effort)))
             self._release(request, inf)
             released.append(request.id)
-        self._room_s = float("nan")
+        self._room_s = nan
         return released
 
     # ------------------------------------------------------------------ admission
@@ -193,7 +182,7 @@ class SaberPlusDecider:
             own = (request.max_tokens - 1, due_s - max(now_s - free_s, 0.0))
             late = self._late(batch, own, free_s + prompt_s * self._pace.factor, request, now_s)
             if late is None:
-                self._leave_queue(request)
+                self._waiting.discard(request.id)
                 if request.deadline_ps != NEVER_PS:
                     self._promised[request.id] = (due_s - now_s) / max(own[0], 1)
                 self._release(request, due_s)
@@ -214,14 +203,18 @@ class SaberPlusDecider:
         generated = {id: tokens for id, _, tokens in view.running if tokens}
         if self._rules.correct:
             self._pace.observe(generated)
+        lengths = None if self._lengths.exact else self._lengths
         stall_s = 0.0
         batch: list[Left] = []
-        for id, (most, due_s, prompt_s) in self._released.items():
-            if id in generated:
-                batch.append((most - generated[id], due_s))
-            else:
-                batch.append((most - 1, due_s))
+        for id, (tokens, due_s, prompt_s) in self._released.items():
+            if id not in generated:
+                batch.append((tokens - 1, due_s))
                 stall_s += prompt_s
+            elif lengths is None:
+                batch.append((tokens - generated[id], due_s))
+            else:
+                longer = lengths.longer(self._told[id], generated[id])
+                batch.append(((longer or tokens) - generated[id], due_s))
         batch.sort()
         free_s = now_s + stall_s * self._pace.factor
         self._built = (batch, free_s, now_s)
@@ -248,7 +241,9 @@ class SaberPlusDecider:
         rules, costs, pace = self._rules, self._costs, self._pace
         stretch = pace.factor
         if rules.reserve and batch:
-            share = rules.reserve * self._lately.cheaper_share(costs.work_s(request), now_s)
+            token_s = (own[1] - free_s) / max(own[0], 1) / stretch
+            work_s = costs.work_s(request, token_s)
+            share = rules.reserve * self._lately.cheaper_share(work_s, now_s)
             stretch /= 1 - min(share * pace.factor, MOST_RESERVED)
         asked = batch.copy()
         insort(asked, own)

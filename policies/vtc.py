@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from policies.parameters import check_number, check_whole
-from policies.protocol import NOTHING, PS_PER_S, Choice
+from policies.protocol import NOTHING, Choice
 from policies.text import call_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
 
     from calibrate.profile import Profile
@@ -34,9 +32,8 @@ class Vtc:
     in any interval by at most 2 * max(prompt_weight * L, output_weight * M), with L the longest
     prompt and M the most tokens a running batch can hold (their bound for backlogged clients).
 
-    Generated tokens are read off the engine whenever the counters are needed.  Those of a request
-    that finished since it was last seen are not shown any more; requests advance in step, so it is
-    counted as many as the others generated meanwhile, or what its time allows if it was alone.
+    Generated tokens are read off the engine whenever the counters are needed, and those of a
+    request that finished off its answer.
 
     It is fair and nothing else: it knows no deadlines, and past saturation all tenants wait alike.
 
@@ -64,8 +61,7 @@ class Vtc:
 
     def start(self, rng: np.random.Generator, profile: Profile) -> TokenCounters:
         """Return a decider with empty queues and all counters at 0."""
-        alone_s = profile.cost.decode_s(1, profile.mean_context_tokens or 0.0)
-        return TokenCounters(self, alone_s)
+        return TokenCounters(self)
 
 
 class TokenCounters:
@@ -74,8 +70,6 @@ class TokenCounters:
     Parameters
     ----------
     policy : Vtc
-    alone_s : float
-        Seconds of a decode step of one request.
 
     Attributes
     ----------
@@ -84,8 +78,6 @@ class TokenCounters:
     """
 
     __slots__ = (
-        "_alone_s",
-        "_counted_ps",
         "_last",
         "_policy",
         "_queues",
@@ -94,17 +86,15 @@ class TokenCounters:
         "counters",
     )
 
-    def __init__(self, policy: Vtc, alone_s: float) -> None:
+    def __init__(self, policy: Vtc) -> None:
         self._policy = policy
-        self._alone_s = alone_s
         self.counters: dict[str, float] = {}
         # Of those tenants only that have requests waiting.
         self._queues: dict[str, OrderedDict[int, Pending]] = {}
         self._tenants: dict[int, str] = {}  # of the requests that wait
-        # Of the requests in the engine: tenant, and how many tokens were counted and can be.
-        self._running: dict[int, tuple[str, int, int]] = {}
+        # Of the requests in the engine: tenant, and how many tokens were counted.
+        self._running: dict[int, tuple[str, int]] = {}
         self._last = ""
-        self._counted_ps = 0
 
     def decide(self, view: View) -> Choice:
         """Count what was generated, take in, forget, and fill the free seats."""
@@ -142,7 +132,7 @@ class TokenCounters:
         request = next(iter(self._queues[tenant].values()))
         self._take_out(tenant, request.id)
         self.counters[tenant] += self._policy.prompt_weight * request.prompt_tokens
-        self._running[request.id] = tenant, 0, request.max_tokens
+        self._running[request.id] = tenant, 0
         return request.id
 
     def _take_out(self, tenant: str, request: int) -> None:
@@ -156,25 +146,11 @@ class TokenCounters:
     def _count(self, view: View) -> None:
         """Count what was generated since the last time."""
         running, counters, weight = self._running, self.counters, self._policy.output_weight
-        steps = -1
         for request, _, generated in view.running:
             known = running.get(request)
-            if known is None or generated <= known[1]:
-                continue
-            tenant, counted, most = known
-            if counted:  # the first of all comes with the prefill, in no step that others made
-                steps = max(steps, generated - counted)
-            counters[tenant] += weight * (generated - counted)
-            running[request] = tenant, generated, most
-        if view.finished:
-            if steps < 0:
-                elapsed_ps = view.now_ps - self._counted_ps
-                steps = max(1, round(elapsed_ps / PS_PER_S / self._alone_s))
-            self._count_finished(view.finished, steps)
-        self._counted_ps = view.now_ps
-
-    def _count_finished(self, finished: Sequence[int], steps: int) -> None:
-        """Count the last tokens of what is shown no more: one a step."""
-        for request in finished:
-            tenant, counted, most = self._running.pop(request)
-            self.counters[tenant] += self._policy.output_weight * min(steps, most - counted)
+            if known is not None and generated > known[1]:
+                counters[known[0]] += weight * (generated - known[1])
+                running[request] = known[0], generated
+        for request, tokens in zip(view.finished, view.finished_tokens, strict=True):
+            tenant, counted = running.pop(request)
+            counters[tenant] += weight * (tokens - counted)

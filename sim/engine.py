@@ -145,6 +145,10 @@ class Engine:
         """Return the released requests that have no seat, first to go first."""
         return tuple(self._waiting)
 
+    def output_tokens(self, request: int) -> int:
+        """Return how many tokens a request that has finished generated."""
+        return self._output_tokens[request]
+
     def release(self, request: int, now_ps: int) -> None:
         """Put a request at the tail of the waiting queue; it can be seated at the next boundary."""
         decoding = self._decoding

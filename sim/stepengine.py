@@ -87,6 +87,10 @@ class StepEngine:
         """Return who waits for a seat (see `policies.protocol.EngineState`)."""
         return tuple(seq.id for seq in self.waiting)
 
+    def output_tokens(self, request_id: int) -> int:
+        """Return what a finished request generated (see `policies.protocol.EngineState`)."""
+        return self.spec.output_tokens[request_id]
+
     def release(self, request_id: int) -> None:
         """Put a request at the end of the waiting queue."""
         prompt, output = self.spec.prompt_tokens[request_id], self.spec.output_tokens[request_id]

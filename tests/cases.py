@@ -274,6 +274,7 @@ def seen(view: View) -> tuple:
         view.in_engine,
         running,
         view.waiting_ids,
+        *view.finished_tokens,
         *view.cancelled,
     )
 

@@ -61,6 +61,8 @@ def brute_force(trace: Trace, profile: Profile, **options) -> int:
     """Return the most that any plan meets: all subsets, in all orders, on any number of seats."""
     count, best = len(trace), 0
     for size in range(count, 0, -1):
+        if best >= size:  # a plan meets only those it serves
+            break
         for order in permutations(range(count), size):
             for seats, strict in product(range(1, size + 1), (False, True)):
                 plan = Planned(order, seats, strict)

@@ -36,13 +36,15 @@ LINE = Profile(
 class Bench:
     """Shows a decider one evaluation after another, and is the engine: who is released sits.
 
-    A test says what the seated have generated: ``bench.generated[request] = 5``.
+    A test says what the seated have generated: ``bench.generated[request] = 5``; an answer has at
+    least one token, and as many as were generated when it finishes.
     """
 
     def __init__(self, policy: Policy, profile: Profile = LINE) -> None:
         self.decider = policy.start(np.random.default_rng(7), profile)
         self.view = View(self)
         self.generated: dict[int, int] = {}
+        self.lengths: dict[int, int] = {}
         self.pending: dict[int, Pending] = {}
         self.choice: Choice | None = None
 
@@ -52,6 +54,9 @@ class Bench:
 
     def waiting_ids(self) -> tuple[int, ...]:
         return ()
+
+    def output_tokens(self, request: int) -> int:
+        return self.lengths[request]
 
     def arrive(
         self,
@@ -74,7 +79,7 @@ class Bench:
         """Return who is released when these finish."""
         self.view.finished = requests
         for request in requests:
-            del self.generated[request]
+            self.lengths[request] = max(self.generated.pop(request), 1)
         return self._decide(at_s)
 
     def give_up(self, request: int, at_s: float = 0.0) -> list[int]:

@@ -47,19 +47,25 @@ def reachable(value: object, path: str = "view", depth: int = 0) -> dict[str, ob
 def test_nothing_a_policy_can_read_tells_the_output_length(leap):
     names: set[str] = set()
     values: set[object] = set()
+    told: list[int] = []
 
     def curious(view):
+        told.extend(view.finished_tokens)
         for path, value in reachable(view).items():
+            if "finished_tokens" in path:
+                continue
             names.add(path.split(".")[-1].split("[")[0])
             values.add(value if isinstance(value, int | float | str) else None)
         return Choice([r.id for r in view.queue], wake_ps=view.now_ps + PS_PER_S // 7)
 
-    simulate(LABELLED, PAPER, curious, leap=leap, until_s=30.0)
+    ran = simulate(LABELLED, PAPER, curious, leap=leap, until_s=30.0)
     assert {"max_tokens", "generated_tokens", "in_engine", "deadline_ps", "task"} <= names
     assert not [name for name in names if "output" in name or "remaining" in name]
     # Of a request that still runs there are fewer tokens to see.
     assert OUTPUT not in values
     assert 2003 in values
+    # How long an answer was is told once, when it is over.
+    assert told == [OUTPUT] * int((ran.requests["status"] == "finished").sum()) != []
 
 
 def test_a_pending_request_carries_what_the_trace_knows():

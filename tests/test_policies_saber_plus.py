@@ -36,12 +36,16 @@ class Engine:
 
     def __init__(self):
         self.generated = {}
+        self.lengths = {}
 
     def running(self, now_ps):
         return tuple(Running(id, 1, tokens) for id, tokens in self.generated.items())
 
     def waiting_ids(self):
         return ()
+
+    def output_tokens(self, request):
+        return self.lengths[request]
 
 
 class Bench:
@@ -53,10 +57,12 @@ class Bench:
         self.view = View(self.engine)
         self.count = 0
 
-    def arrive(self, at_s, prompt_tokens, max_tokens, sla_s=None):
+    def arrive(self, at_s, prompt_tokens, max_tokens, sla_s=None, task="", output_tokens=None):
         now_ps = round(at_s * PS_PER_S)
         deadline_ps = NEVER_PS if sla_s is None else now_ps + round(sla_s * PS_PER_S)
-        self.view.arrived = Pending(self.count, now_ps, deadline_ps, prompt_tokens, max_tokens)
+        arrived = Pending(self.count, now_ps, deadline_ps, prompt_tokens, max_tokens, task)
+        self.view.arrived = arrived
+        self.engine.lengths[self.count] = output_tokens or max_tokens
         self.count += 1
         return self.decide(at_s)
 
@@ -107,13 +113,13 @@ def test_what_was_generated_since_counts_and_with_recorded_promises_it_does_not(
         assert list(bench.arrive(1.01, 1, 3, 1.0).release) == released
 
 
-def test_the_least_work_is_asked_first_and_the_earlier_deadline_breaks_ties():
+def test_the_least_work_is_asked_first_and_of_equals_the_one_with_the_most_time():
     bench = Bench()
     bench.arrive(0, 10, 51, 1.02)
     bench.engine.generated[0] = 25
     for max_tokens, sla_s in ((40, 9.0), (20, 9.0), (20, 8.0), (30, 9.0)):
         assert not bench.arrive(0.5, 10, max_tokens, sla_s).release
-    assert list(bench.finish(1.0, 0).release) == [3, 2, 4, 1]
+    assert list(bench.finish(1.0, 0).release) == [2, 3, 4, 1]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +144,7 @@ def test_a_request_is_best_effort_from_the_instant_it_is_late_even_alone():
 
 
 def test_best_effort_goes_a_few_at_a_time_while_nobody_with_a_deadline_waits_or_runs():
-    bench = Bench(SaberPlus(idle_seats=2))
+    bench = Bench(SaberPlus(idle_seats=2, learn=0))
     bench.arrive(0, 10, 101, 2.02)
     for _ in range(3):
         assert list(bench.arrive(0.1, 10, 101, 1.0).demote) == [bench.count - 1]
@@ -263,6 +269,50 @@ def test_a_batch_taken_to_stay_as_it_is_takes_longer_and_prompts_take_no_time():
     assert list(bench.arrive(0.5, 10, 51, 9.0).release) == [1]
 
 
+def test_who_asks_for_what_cannot_be_had_has_named_a_limit_while_nothing_is_known():
+    # 1000 tokens take 20 s alone. Half of the 2 s would do: 10 ms, 49 steps of 20 ms.
+    bench = Bench()
+    choice = bench.arrive(0, 10, 1000, 2.0, "chat")
+    assert (list(choice.release), list(choice.demote)) == ([0], [])
+    told = Bench(SaberPlus(reserve=0, correct=False, learn=0))
+    choice = told.arrive(0, 10, 1000, 2.0, "chat")
+    assert (list(choice.release), list(choice.demote)) == ([0], [0])  # as best effort
+    # Two at a time: 10 + 10 + 49 steps of 30 ms, 1.49 s; the half of 1.4 s is 35 tokens, 1.07 s.
+    assert list(bench.arrive(0, 10, 1000, 1.4, "chat").release) == [1]
+    # Of a task whose answers are as long as asked for, it is known.
+    for n in range(2, 7):
+        bench.finish(10.0 * n, *([0, 1] if n == 2 else [n - 1]))
+        bench.arrive(10.0 * n, 10, 20, 9.0, "edit")
+    bench.finish(80.0, 6)
+    assert list(bench.arrive(80.0, 10, 1000, 2.0, "edit").demote) == [7]
+
+
+def test_the_next_answer_of_a_task_is_expected_to_be_as_long_as_the_last():
+    bench = Bench()
+    for n in range(5):
+        bench.arrive(n, 10, 500, 99.0, "chat", output_tokens=11)
+        bench.finish(n + 0.5, n)
+    # A first of 200 tokens, 4.01 s alone, has 240 ms to spare; 11 tokens and their prompt beside
+    # it take 110 ms of it, 500 would take far more.
+    bench.arrive(10.0, 10, 201, 4.25, "edit")
+    assert list(bench.arrive(10.0, 10, 500, 9.0, "chat").release) == [6]
+    # It has the 11 and goes on: for all that is known it is about to end.
+    bench.engine.generated.update({5: 20, 6: 11})
+    assert list(bench.arrive(10.5, 10, 500, 9.0, "chat").release) == [7]
+
+
+def test_a_request_that_leaves_only_a_small_batch_is_turned_down_where_others_come():
+    for sla_s, released in ((3.5, [12]), (0.6, [])):
+        bench = Bench(SaberPlus(correct=False))
+        bench.arrive(0.0, 10, 11, 50.0)
+        bench.engine.generated[0] = 1
+        for n in range(1, 12):  # half of the time is theirs, who cost as much
+            bench.arrive(n * 0.04, 20, 16, 9.0)
+            bench.finish(n * 0.04 + 0.03, n)
+        # 20 ms, 10 steps of 30 ms and 5 of 20 ms; to end within 0.6 s it could bear one more.
+        assert list(bench.arrive(0.48, 20, 16, sla_s).release) == released
+
+
 def test_cancelled_requests_are_forgotten():
     bench = Bench()
     bench.arrive(0, 10, 51, 1.02)
@@ -334,6 +384,42 @@ def test_it_meets_more_than_saber(name, rps):
         )
         gains.append(ours - theirs)
     assert mean_and_interval(gains).low > 5
+
+
+def with_limits(trace, limit):
+    """Return the trace of clients who all ask for as much as they could ever need."""
+    return Trace(
+        trace.arrival_s,
+        trace.prompt_tokens,
+        trace.output_tokens,
+        max_tokens=np.full(len(trace), limit),
+        sla_s=trace.sla_s,
+        task=[trace.tasks[code] for code in trace.task_code],
+    )
+
+
+def test_where_max_tokens_is_a_limit_it_meets_nearly_as_many_once_it_has_learned():
+    profile = load_profile("paper-qwen2.5-coder-3b")
+    met = []
+    for seed in range(3):
+        trace = workload("W3", rps=8, n=600, seed=seed)
+        limits = with_limits(trace, 1024)
+        runs = [(trace, "saber+"), (limits, "saber+"), (limits, "saber+(learn=0)")]
+        met.append([simulate(t, profile, policy=p).summary()["goodput_pct"] for t, p in runs])
+    told, learned, believed = np.mean(met, axis=0)
+    assert learned > told - 10
+    assert believed < 10
+
+
+def test_under_lasting_overload_the_short_answers_are_met():
+    """It does not lock itself up with one request that leaves no room, after the other."""
+    profile = load_profile("paper-qwen2.5-coder-3b")
+    for seed in range(2):
+        trace = workload("W1", rps=8, n=600, seed=seed)
+        rows = simulate(trace, profile, policy="saber+", seed=seed).requests
+        met = rows["met"].astype(bool).groupby(rows["task"], observed=True).mean()
+        assert met["code_summary"] > 0.9
+        assert met["code_generation"] > 0.7
 
 
 def test_who_is_released_with_a_chance_is_in_time_where_the_profile_is_right():

@@ -243,8 +243,8 @@ def test_arrival_then_timer_then_boundary_at_one_instant():
     assert seen.log == [
         (0, 0, (), 0, (), ()),
         (23, 1, (), 1, ((0, 1),), ()),
-        (23, None, (0,), 0, (), ()),
-        (30, None, (1,), 0, (), ()),
+        (23, None, (0,), 0, (), (), 2),
+        (30, None, (1,), 0, (), (), 1),
     ]
     # Released by the evaluation at the boundary, 1 joins the very next step: no idle time.
     assert r.admitted == [0, 23]

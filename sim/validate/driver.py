@@ -72,7 +72,7 @@ class Driver:
         self._queued: dict[int, Pending] = {}
         self._flights: dict[int, Flight] = {}
         self._replies: list[tuple[int, Reply]] = []
-        self._view = View(LiveEngine(self._flights))
+        self._view = View(LiveEngine(self._flights, self._records))
         self._wake_ps = NEVER_PS
         self._stir = asyncio.Event()
         self._origin_s = 0.0

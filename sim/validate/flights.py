@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from calibrate.endpoint.exchange import Ask, Progress, Reply
     from policies.protocol import Pending
+    from sim.validate.record import Record
 
 
 class Exchanges(Protocol):
@@ -61,8 +62,9 @@ class LiveEngine:
     Who has its first token holds a seat; who has not is taken for waiting.
     """
 
-    def __init__(self, flights: Mapping[int, Flight]) -> None:
+    def __init__(self, flights: Mapping[int, Flight], records: Sequence[Record]) -> None:
         self._flights = flights
+        self._records = records
 
     def running(self, now_ps: int) -> tuple[Running, ...]:
         """Return who was answered so far, in the order of release, with the messages that came."""
@@ -75,3 +77,10 @@ class LiveEngine:
     def waiting_ids(self) -> tuple[int, ...]:
         """Return who was released and has no answer yet, in the order of release."""
         return tuple(id for id, f in self._flights.items() if f.progress.first_s is None)
+
+    def output_tokens(self, request: int) -> int:
+        """Return how many tokens came in the answer of one that has finished."""
+        reply = self._records[request].reply
+        if reply is None:
+            raise ValueError(f"request {request} has no answer yet")
+        return reply.output_tokens
