@@ -72,6 +72,24 @@ def test_alone_a_request_takes_what_the_engine_takes_for_it():
     assert Costs(hardware).alone_s(request) == pytest.approx(e2e_s, abs=1e-9)
 
 
+def test_so_many_tokens_alone_take_no_longer_and_one_more_does():
+    costs = Costs(profile())
+    for within_s in (0.06, 0.2, 3.0):
+        tokens = costs.tokens_alone(250, within_s)
+        assert costs.alone_s(Pending(0, 0, 0, 250, tokens)) <= within_s
+        assert costs.alone_s(Pending(0, 0, 0, 250, tokens + 1)) > within_s
+    assert costs.tokens_alone(250, 0.0) == 1
+
+
+def test_who_must_have_a_small_batch_has_it_to_pay_for():
+    costs, request = Costs(profile()), Pending(0, 0, 0, 100, 50)
+    # A step of B takes 10 + B ms.
+    for token_s, batch in ((9.0, 16), (0.026, 16), (0.0259, 15), (0.015, 5), (0.011, 1), (0.0, 1)):
+        work_s = 0.03 + 50 * (0.01 + 0.001 * batch) / batch
+        assert costs.work_s(request, token_s) == pytest.approx(work_s)
+    assert costs.work_s(request) == costs.work_s(request, 9.0)
+
+
 def test_a_prompt_holds_up_by_its_step_or_by_what_its_chunks_add():
     assert Costs(profile()).prefill_s(100) == pytest.approx(0.03)
     assert Costs(profile("chunked")).prefill_s(100) == pytest.approx(0.01)

@@ -301,6 +301,74 @@ def test_the_next_answer_of_a_task_is_expected_to_be_as_long_as_the_last():
     assert list(bench.arrive(10.5, 10, 500, 9.0, "chat").release) == [7]
 
 
+def test_who_has_outlived_every_answer_that_is_known_is_about_to_end_and_binds():
+    for prompt_tokens, released in ((150, [6]), (250, [])):
+        bench = Bench()
+        for n in range(5):
+            bench.arrive(n, 10, 500, 99.0, "chat", output_tokens=11)
+            bench.finish(n + 0.5, n)
+        bench.arrive(10.0, 10, 500, 0.7, "chat")
+        bench.engine.generated[5] = 11
+        # Due at 10.7 s: it can be held up for 200 ms.
+        assert list(bench.arrive(10.5, prompt_tokens, 10, 9.0, "edit").release) == released
+
+
+def test_of_an_answer_longer_than_expected_only_the_longer_ones_tell():
+    for sla_s, released in ((4.55, [6]), (4.45, [])):
+        bench = Bench()
+        for n, tokens in enumerate((10, 20, 30, 40, 200)):
+            bench.arrive(n, 10, 500, 99.0, "chat", output_tokens=tokens)
+            bench.finish(n + 0.5, n)
+        bench.arrive(10.0, 10, 500, sla_s, "chat")
+        bench.engine.generated[5] = 50
+        # Like the one of 200: 10 ms, 49 steps of 30 ms, 101 of 20 ms from 11 s on, to 14.5 s.
+        assert list(bench.arrive(11.0, 10, 50, 9.0, "edit").release) == released
+
+
+def test_once_answers_were_shorter_than_asked_for_the_other_tasks_are_not_believed_either():
+    for taught, long, short in ((True, [6], [6]), (False, [], [6])):
+        for max_tokens, sla_s, released in ((200, 4.2, long), (10, 9.0, short)):
+            bench = Bench()
+            for n in range(5):
+                output_tokens = 11 if taught else None
+                bench.arrive(n, 10, 100, 99.0, "chat", output_tokens=output_tokens)
+                bench.finish(n + 0.5, n)
+            # It can bear 9 steps of 30 ms, but not 50 of them if it is due in 1.2 s.
+            bench.arrive(10.0, 10, 51, 1.2 if max_tokens == 10 else 9.0, "edit")
+            # Beside it 200 tokens take 4.5 s; of 105, for which half of the time would do, 2.6 s.
+            arrived = bench.arrive(10.0, 10, max_tokens, sla_s, "new")
+            assert list(arrived.release) == released
+
+
+def test_what_a_small_batch_is_too_slow_for_is_seen_with_the_correction():
+    bench = Bench(SaberPlus())
+    bench.arrive(0, 1, 10_000, 9999.0)
+    tokens = bench.engine.generated[0] = 1
+    for n in range(1, 40):  # half a second for the prompt, then steps three times as long
+        bench.arrive(float(n), 500, 16, 99.0)
+        bench.finish(n + 0.9, n)
+        tokens = bench.engine.generated[0] = tokens + 6
+    # The prompt is taken to need 1.5 s, so a token may take 230 ms. A batch of 16 takes 170 ms as
+    # known, but thrice that; so others are cheaper, and their prompts take half of the time.
+    assert not bench.arrive(40.0, 500, 16, 5.0).release
+    assert list(bench.arrive(40.0, 500, 16, 12.0).release) == [41]
+
+
+def test_nobody_is_remembered_once_all_have_left():
+    bench = Bench()
+    bench.arrive(0, 10, 51, 1.02)
+    bench.arrive(0, 10, 51, 9.0)
+    bench.arrive(0, 10, 1000, 1.0)
+    bench.arrive(0.1, 10, 51, 9.0)
+    bench.leave(0.2, 3)
+    for request in (0, 1, 2):
+        bench.finish(10.0 + request, request)
+    decider = bench.decider
+    assert not decider._waiting
+    for kept in (decider._told, decider._best_effort, decider._released, decider._promised):
+        assert kept == {}
+
+
 def test_a_request_that_leaves_only_a_small_batch_is_turned_down_where_others_come():
     for sla_s, released in ((3.5, [12]), (0.6, [])):
         bench = Bench(SaberPlus(correct=False))
