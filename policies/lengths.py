@@ -59,7 +59,7 @@ class Lengths:
         task = self._tasks.get(request.task)
         if task is None or len(task.last) < self._at_least:
             return None
-        return task.longer(request.max_tokens, 0, self._quantile)
+        return request.max_tokens if self.exact else self.longer(request, 0)
 
     def longer(self, request: Pending, generated: int) -> int | None:
         """Return how many tokens an answer is to have that has more than those generated.

@@ -84,9 +84,9 @@ class SaberPlusDecider:
             self._forget(view)
         if arrived is not None:
             self._take_in(arrived, now_s)
-        demoted = waiting.expire(view.now_ps)
-        for request in demoted:
-            self._best_effort[request.id] = request
+        demoted: list[int] = []
+        if waiting.next_expiry_ps() <= view.now_ps:
+            demoted = self._give_up(view.now_ps)
         released: list[int] = []
         if waiting:
             if left:
@@ -99,7 +99,7 @@ class SaberPlusDecider:
         wake_ps = waiting.next_expiry_ps()
         if not (released or demoted) and wake_ps == NEVER_PS:
             return NOTHING
-        return Choice(released, [request.id for request in demoted], (), wake_ps)
+        return Choice(released, demoted, (), wake_ps)
 
     # ------------------------------------------------------------------ who is where
 
@@ -114,6 +114,12 @@ class SaberPlusDecider:
             self._best_effort.pop(request, None)
             self._waiting.discard(request)
         self._room_s = nan
+
+    def _give_up(self, now_ps: int) -> list[int]:
+        """Make best effort who could not be in time any more even alone."""
+        hopeless = {request.id: request for request in self._waiting.expire(now_ps)}
+        self._best_effort |= hopeless
+        return list(hopeless)
 
     def _take_in(self, request: Pending, now_s: float) -> None:
         costs = self._costs

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrate import load_profile
+from policies.catalog import make_policy
 from policies.gate import Gated
 from policies.protocol import Choice
 from policies.static import Static
@@ -41,6 +42,18 @@ def test_without_delay_the_gate_is_the_engines_own_batch_limit(seats, seed):
     outside = simulate(trace, PAPER, Gated(Static(seats), seats), max_num_seqs=256).requests
     assert inside["finished_s"].equals(outside["finished_s"])
     assert inside["first_token_s"].equals(outside["first_token_s"])
+
+
+def test_how_long_an_answer_was_is_told_through_the_gate_when_it_is_over():
+    trace = workload("W3", rps=10, n=40, seed=3)
+    lengths: dict[int, int] = {}
+
+    def noting(view):
+        lengths.update(zip(view.finished, view.finished_tokens, strict=True))
+        return view.queue
+
+    simulate(trace, PAPER, Gated(make_policy(noting), 4), feedback_delay_s=0.1)
+    assert lengths == dict(enumerate(trace.output_tokens.tolist()))
 
 
 @pytest.mark.parametrize("leap", [True, False])

@@ -62,6 +62,7 @@ def test_the_misled_play_the_same_requests_too():
     told = [
         Misled(saber, length_cv=0.5),
         Misled(saber, assumed_tokens=mean_tokens),
+        Misled(saber, assumed_tokens=int(TRACE.max_tokens.max())),
         Misled(saber, slowness=1.2),
         Misled(saber, slowness=0.8),
         Misled(saber, profile=OTHER),

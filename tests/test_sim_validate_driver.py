@@ -273,6 +273,18 @@ def test_a_choice_that_cannot_be_made_ends_it_in_one_line(choice, said):
         replayed(steady(2), Wrong(), Scripted(lambda number: "finished"), setting())
 
 
+def test_how_many_tokens_came_is_told_when_an_answer_is_over():
+    told = {}
+
+    def noting(view):
+        told.update(zip(view.finished, view.finished_tokens, strict=True))
+        return Choice(tuple(request.id for request in view.queue))
+
+    trace = Trace([0.0, 0.1, 0.2], [20] * 3, [5, 9, 2], sla_s=30.0)
+    replayed(trace, make_policy(noting), Scripted(lambda number: "finished"), setting())
+    assert told == {0: 5, 1: 9, 2: 2}
+
+
 def test_timers_are_kept():
     woken = []
 

@@ -32,6 +32,7 @@ def tales(other: Profile) -> tuple[Tale, ...]:
     return (
         Tale("noisy lengths", f"max_tokens times log-normal noise, mean 1 and cv {LENGTH_CV:g}"),
         Tale("no lengths", "for every request the trace's mean max_tokens"),
+        Tale("only limits", "for every request the trace's largest max_tokens"),
         Tale("engine slower", f"a profile whose steps take {SLOWER:g} times as long"),
         Tale("engine faster", f"a profile whose steps take {FASTER:g} times as long"),
         Tale("another GPU", f"the profile {other.name}"),
@@ -52,6 +53,7 @@ def misled(policy: Policy, trace: Trace, other: Profile) -> tuple[Misled, ...]:
     return (
         Misled(policy, length_cv=LENGTH_CV),
         Misled(policy, assumed_tokens=max(round(float(trace.max_tokens.mean())), 1)),
+        Misled(policy, assumed_tokens=max(int(trace.max_tokens.max()), 1)),
         Misled(policy, slowness=SLOWER),
         Misled(policy, slowness=FASTER),
         Misled(policy, profile=other),
