@@ -6,10 +6,16 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from study_run import whole_study
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+# How long an example takes is no fault of the code: machines are shared.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -335,7 +335,7 @@ fragments = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(fragments | st.binary(max_size=20), max_size=10).map(b"".join), st.booleans())
 def test_whatever_comes_back_is_one_status_and_no_exception(data, reset):
     async def answer(reader, writer):

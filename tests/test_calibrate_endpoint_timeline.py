@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from calibrate.endpoint.timeline import coherence, merge
@@ -29,7 +29,6 @@ def test_undisturbed_streams_give_the_steps_themselves():
     assert timeline.tokens == tuple(last + 1 - first for first, last in LIVES)
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), jitter_ms=st.floats(0.01, 2.0))
 def test_streams_are_placed_where_they_belong_in_spite_of_late_tokens(seed, jitter_ms):
     streams = streams_of(ENDS_S, LIVES, jitter_ms / 1e3, seed)

@@ -251,7 +251,7 @@ def test_warnings_name_the_region_and_its_error():
     assert "no prompt with a past was measured" in line
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(
     st.floats(0.2, 1),
     st.sampled_from([CURVED, STRAIGHT, StepCost.affine(decode_s=1e-6, prefill_s=0.0,

@@ -374,7 +374,7 @@ def intervals_of(draw, cost):
 
 
 # Whole profiles take long to draw where other work shares the machine; that is not what is tested.
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(profiles, st.data())
 def test_a_profile_survives_json_exactly(profile, data):
     profile = dataclasses.replace(profile, intervals=data.draw(intervals_of(profile.cost)))

@@ -137,7 +137,7 @@ def test_the_table_is_the_speeds():
         assert fitted.table(150) == tuple(fitted.speed(load) for load in range(151))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.tuples(st.integers(1, 300), st.floats(0.01, 1000)), min_size=4, max_size=12).filter(
         lambda points: len({load for load, _ in points}) >= 3

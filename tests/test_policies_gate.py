@@ -35,7 +35,7 @@ class Peeking:
 
 
 @given(seats=st.integers(1, 12), seed=st.integers(0, 50))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_without_delay_the_gate_is_the_engines_own_batch_limit(seats, seed):
     trace = workload("W3", rps=8, n=30, seed=seed)
     inside = simulate(trace, PAPER, Static(seats)).requests

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from policies.protocol import Choice, Decider, Policy, View
 
-ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(suppress_health_check=list(HealthCheck))
 
 POLICIES = (
     Fcfs(),

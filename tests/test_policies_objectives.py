@@ -79,7 +79,7 @@ class Held:
         return choice
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=120)
+@settings(suppress_health_check=list(HealthCheck), max_examples=120)
 @given(st.randoms(use_true_random=False))
 def test_seats_are_kept_everyone_is_released_once_and_leaps_change_nothing(dice: Random):
     """Also with failures, scaling, retries, late news, preemption, and both disciplines."""

@@ -18,7 +18,7 @@ from policies.saber import Saber
 from sim import simulate
 from traces import workload
 
-ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(suppress_health_check=list(HealthCheck))
 
 PAPER = load_profile("paper-qwen2.5-coder-3b")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from policies.protocol import Decider
 
-ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(suppress_health_check=list(HealthCheck))
 
 LINE = Profile(
     name="line",

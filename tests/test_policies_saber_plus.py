@@ -427,7 +427,7 @@ PARTS = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(PARTS, st.integers(0, 10**6), st.sampled_from(["prefill-first", "chunked"]))
 def test_everybody_is_served_once_and_every_token_step_by_step_is_the_same(
     policy, seed, discipline

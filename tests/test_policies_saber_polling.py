@@ -17,7 +17,7 @@ from policies.saber import Saber
 from sim import simulate
 from traces.request import Trace
 
-ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(suppress_health_check=list(HealthCheck))
 
 LINE = Profile(
     name="line",

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from sim.ledger import UNSET
 
-ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(suppress_health_check=list(HealthCheck))
 BOTH = pytest.mark.parametrize("discipline", ["prefill-first", "chunked"])
 
 

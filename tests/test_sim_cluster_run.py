@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cases import Case, Outcome
 
 ROOT = Path(__file__).parents[1]
-ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(suppress_health_check=list(HealthCheck))
 
 
 def check_equal(case: Case) -> None:

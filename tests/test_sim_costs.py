@@ -11,7 +11,7 @@ from calibrate.steptime import PiecewiseLinear, StepCost
 from policies.protocol import PS_PER_S
 from sim.costs import StepCosts
 
-ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(suppress_health_check=list(HealthCheck))
 
 TABLES = StepCost(
     decode_fixed=PiecewiseLinear((1, 8, 32), (0.0101, 0.0107, 0.0163)),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sim.gaps import gap_rows, pooled_mean, pooled_percentiles
 from sim.ledger import ReplicaLedger
 
-ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(suppress_health_check=list(HealthCheck))
 
 PERCENT = (0, 1, 25, 50, 90, 95, 99, 99.9, 100)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sim.kvcache import BlockPhases
 
-ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(suppress_health_check=list(HealthCheck))
 
 
 class Stored(NamedTuple):

@@ -17,7 +17,7 @@ from sim.stepwise import run_stepwise
 if TYPE_CHECKING:
     from cases import Case, Outcome
 
-ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(suppress_health_check=list(HealthCheck))
 
 
 def check_equal(case: Case) -> None:

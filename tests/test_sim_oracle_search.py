@@ -35,7 +35,7 @@ def test_it_equals_brute_force_in_19_of_20_tiny_instances_and_is_never_above_the
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("requests", [5, 6])
+@pytest.mark.parametrize("requests", [5, pytest.param(6, marks=pytest.mark.nightly)])
 def test_with_a_larger_budget_it_equals_brute_force_in_larger_instances(requests):
     equal = 0
     for seed in range(50, 70):

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sim.stepengine import StepEngine
 
 MOONCAKE = Path(__file__).parents[2] / "shared/data/traces/mooncake_synthetic_trace.jsonl"
-ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(suppress_health_check=list(HealthCheck))
 SCRIPTS = st.randoms(use_true_random=False).map(partial(random_script, cached=True))
 
 

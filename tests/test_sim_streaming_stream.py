@@ -128,7 +128,7 @@ def test_several_replicas_under_any_router(router, tmp_path):
     check_same(trace, 64, tmp_path, replicas=4, router=router, kv_tokens=8_000, seed=5)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.data())
 def test_however_it_is_cut(tmp_path_factory, data):
     n = data.draw(st.integers(1, 80))

@@ -12,7 +12,7 @@ from policies.protocol import PS_PER_S
 from sim.ledger import ReplicaLedger
 from sim.tokens import EDGES_S, TokenCounts, scrapes_ps, token_counts
 
-ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(suppress_health_check=list(HealthCheck))
 MS = PS_PER_S // 1000
 
 ROWS = st.lists(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from trace_strategies import any_trace
 
 from traces import containers
@@ -533,7 +533,6 @@ def test_missing_files_and_directories(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-@settings(deadline=None)
 @given(any_trace())
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, t: Trace) -> None:
     folder = tmp_path_factory.mktemp("round")
