@@ -17,6 +17,7 @@ from running import MAX_NUM_BATCHED_TOKENS, MAX_NUM_SEQS
 
 from calibrate import load_profile
 from calibrate.endpoint.probe import MOST_PROBES
+from policies.catalog import make_policy
 from traces.formats import save
 from traces.request import Trace
 
@@ -91,7 +92,7 @@ def test_every_request_is_counted_on_both_sides(validation):
     document = validation.document
 
     submitted = {policy["policy"]: policy["submitted"] for policy in document["policies"]}
-    assert submitted == dict.fromkeys(POLICIES, REQUESTS)
+    assert submitted == {make_policy(text).label: REQUESTS for text in POLICIES}
     for policy in document["policies"]:
         [replay] = policy["replays"]
         assert replay["ending"] == "complete"
