@@ -20,7 +20,7 @@ class Lengths:
     The next of a task is expected to have as many tokens as the last had, or to take as much of its
     ``max_tokens``, whichever of the two differed less from answer to answer.  Where clients ask for
     just what they get it is ``max_tokens``; where they ask for as much as they could ever need it
-    is not.
+    is less.  It is never more, unless an answer was: then ``max_tokens`` is no limit but a guess.
 
     Parameters
     ----------
@@ -37,19 +37,22 @@ class Lengths:
         Whether every answer so far took all of its ``max_tokens``.
     """
 
-    __slots__ = ("_at_least", "_quantile", "_size", "_tasks", "exact")
+    __slots__ = ("_at_least", "_limited", "_quantile", "_size", "_tasks", "exact")
 
     def __init__(self, quantile: float, size: int = 100, at_least: int = 5) -> None:
         self._quantile = quantile
         self._size = size
         self._at_least = at_least
         self._tasks: dict[str, _Task] = {}
+        self._limited = True
         self.exact = True
 
     def note(self, request: Pending, tokens: int) -> None:
         """Remember how many tokens the answer to a request had."""
         if tokens != request.max_tokens:
             self.exact = False
+        if tokens > request.max_tokens:
+            self._limited = False
         if request.task not in self._tasks:
             self._tasks[request.task] = _Task()
         self._tasks[request.task].note(request.max_tokens, tokens, self._size)
@@ -67,7 +70,10 @@ class Lengths:
         None where no answer that is remembered was as long.
         """
         task = self._tasks.get(request.task)
-        return None if task is None else task.longer(request.max_tokens, generated, self._quantile)
+        if task is None:
+            return None
+        tokens = task.longer(request.max_tokens, generated, self._quantile)
+        return min(tokens, request.max_tokens) if tokens and self._limited else tokens
 
 
 class _Task:

@@ -423,16 +423,24 @@ PARTS = st.builds(
     reserve=st.sampled_from([0.0, 1.5]),
     order=st.sampled_from(["work", "deadline", "arrival", "random"]),
     correct=st.booleans(),
+    learn=st.sampled_from([0.0, 0.5, 1.0]),
     idle_seats=st.integers(1, 4),
 )
 
 
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
-@given(PARTS, st.integers(0, 10**6), st.sampled_from(["prefill-first", "chunked"]))
+@given(
+    PARTS,
+    st.integers(0, 10**6),
+    st.sampled_from(["prefill-first", "chunked"]),
+    st.sampled_from([0, 617, 1024]),
+)
 def test_everybody_is_served_once_and_every_token_step_by_step_is_the_same(
-    policy, seed, discipline
+    policy, seed, discipline, limit
 ):
     trace = workload("W1", rps=12, n=30, seed=seed)
+    if limit:
+        trace = with_limits(trace, limit)
     profile = load_profile("paper-qwen2.5-coder-3b")
     given = {"policy": policy, "seed": seed, "discipline": discipline}
     leap, step = (simulate(trace, profile, leap=leap, **given) for leap in (True, False))
